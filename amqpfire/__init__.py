@@ -1,0 +1,1 @@
+"""amqpfire: checks and sends a message to a service, and waits for the answer if asked."""

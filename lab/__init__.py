@@ -1,0 +1,1 @@
+"""Private servers for tests, demo and benches: a broker, stations, a database."""

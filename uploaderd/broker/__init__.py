@@ -1,0 +1,1 @@
+"""The broker runtime: consuming, publishing, retries and dead letters."""

@@ -1,0 +1,1 @@
+"""Configuration: loading, JSON Schemas and typed settings."""

@@ -1,0 +1,76 @@
+"""Typed settings: what the JSON files become once they are valid."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from uploaderd.secret import Secret
+
+
+@dataclass(frozen=True)
+class TlsSettings:
+    """TLS towards the broker: paths of PEM files."""
+
+    ca_file: Path | None = None
+    certificate: Path | None = None
+    key: Path | None = None
+
+
+@dataclass(frozen=True)
+class BrokerSettings:
+    """How to reach the broker."""
+
+    hosts: tuple[tuple[str, int], ...] = (("127.0.0.1", 5672),)
+    virtual_host: str = "/"
+    user: str = "guest"
+    password: Secret = field(default_factory=lambda: Secret("guest"))
+    heartbeat_s: int = 20
+    tls: TlsSettings | None = None
+    exchange: str = "uploaderd"
+
+
+@dataclass(frozen=True)
+class QueueSettings:
+    """One service's queue: bound to `exchange` by each of `bindings` (routing keys)."""
+
+    name: str
+    bindings: tuple[str, ...]
+    prefetch: int = 1
+    retry_limit: int = 5
+    """Attempts of a message that failed (`Disposition.FAILED`) before it is a dead letter."""
+    retry_delays_s: tuple[float, ...] = (5.0, 30.0, 120.0, 600.0)
+    """Steps of the delay before a retry; the last one repeats."""
+    declare: bool = True
+    """False: the queue is only checked, for a user without configure permission."""
+
+
+@dataclass(frozen=True)
+class DatabaseSettings:
+    """How to reach ClickHouse over its native protocol."""
+
+    host: str = "127.0.0.1"
+    port: int = 9000
+    database: str = "uploaderd"
+    user: str = "default"
+    password: Secret = field(default_factory=lambda: Secret(""))
+    secure: bool = False
+    timeout_s: float = 30.0
+
+
+@dataclass(frozen=True)
+class ServiceSettings:
+    """One file of `services.d`: a service, its instances and its three sections."""
+
+    name: str
+    """Name of the service file, unique: `backup`, `backup-north`, …"""
+    service: str
+    """Which service it runs, as registered: `backup`."""
+    enabled: bool
+    instances: int
+    behaviour: Mapping[str, Any]
+    database: DatabaseSettings
+    broker: BrokerSettings
+    queue: QueueSettings

@@ -1,0 +1,1 @@
+"""uploaderctl, the operator's command."""

@@ -1,0 +1,1 @@
+"""Readers of measurement files: a library of its own, importing nothing of the rest."""

@@ -1,0 +1,1 @@
+"""Coordinates to site, county and state."""

@@ -1,0 +1,1 @@
+"""The messages that services exchange, and their JSON Schemas."""

@@ -1,0 +1,1 @@
+"""Publication of the catalog as open files and to other servers."""

@@ -1,0 +1,1 @@
+"""The repository of files: layout, atomic placement, trash."""

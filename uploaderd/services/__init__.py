@@ -1,0 +1,1 @@
+"""The services: what is done with a message."""

@@ -1,0 +1,1 @@
+"""Stations: SSH, the agent protocol, discovery and the transfer engine."""

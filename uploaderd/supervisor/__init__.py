@@ -1,0 +1,1 @@
+"""Supervision: launches, watches and restarts the service processes."""
