@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 
 import hypothesis
@@ -46,8 +45,8 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 
 
 @pytest.fixture(scope="session")
-def samples() -> Iterator[Path]:
+def samples() -> Path:
     """The folder with real measurement files; they are read where they lie."""
     if not SAMPLES.is_dir():
         pytest.skip("the real measurement files are not beside the project")
-    yield SAMPLES
+    return SAMPLES

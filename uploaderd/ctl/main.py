@@ -19,7 +19,7 @@ COMMANDS: tuple[str, ...] = ()
 def build_parser(commands: Sequence[str] = COMMANDS) -> argparse.ArgumentParser:
     """The whole command line; heavy imports are left to the commands' `run`."""
     parser = argparse.ArgumentParser(
-        prog="uploaderctl", description="Looks at and mends uploaderd."
+        prog="uploaderctl", description="Looks at, and mends, uploaderd."
     )
     parser.add_argument("--version", action="version", version=f"uploaderctl {__version__}")
     subparsers = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
