@@ -177,8 +177,8 @@ def _crypt(password: str) -> str:
     library = ctypes.CDLL(ctypes.util.find_library("crypt") or "libcrypt.so.1")
     library.crypt.restype = ctypes.c_char_p
     salt = "$6$rounds=1000$" + os.urandom(6).hex() + "$"
-    hashed = library.crypt(password.encode(), salt.encode())
-    if not isinstance(hashed, bytes):
+    hashed: bytes | None = library.crypt(password.encode(), salt.encode())
+    if hashed is None:
         raise RuntimeError("this machine's libcrypt does not know SHA-512")
     return hashed.decode()
 
