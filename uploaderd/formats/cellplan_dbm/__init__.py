@@ -1,0 +1,1 @@
+"""CellPlan / CellWireless `.dBm`: recordings of CellSpectrum stations, raw or CelZip."""

@@ -1,0 +1,1 @@
+"""Writers of valid files of every format, for tests, demo and benchmarks."""
