@@ -1,0 +1,218 @@
+"""paramiko as the transport, made fast.
+
+paramiko asks the kernel for 16 bytes and then for the rest of every packet, copies what a channel
+receives twice through a byte array, sends small packets late, and offers small packets and a small
+window: each is mended here from outside, by the hooks that it has.
+"""
+
+from __future__ import annotations
+
+import collections
+import logging
+import socket
+import threading
+import time
+from typing import Any
+
+import paramiko
+from paramiko.buffered_pipe import BufferedPipe, PipeTimeout
+
+from uploaderd.errors import StationError, StationUnreachable
+from uploaderd.station.link import CommandResult
+
+WINDOW = 64 << 20
+PACKET = 256 << 10
+CIPHERS = (
+    "aes128-gcm@openssh.com",
+    "aes256-gcm@openssh.com",
+    "aes128-ctr",
+    "aes192-ctr",
+    "aes256-ctr",
+)
+"""AES-GCM first: authenticates and decrypts in one pass outside the interpreter. No CBC."""
+
+# paramiko logs an error with its traceback and raises it as well; the raised one is enough.
+LOG_CHANNEL = "uploaderd.paramiko"
+logging.getLogger(LOG_CHANNEL).setLevel(logging.CRITICAL)
+
+
+class BufferedSocket(socket.socket):
+    """A socket that asks the kernel for much and gives as much as is asked of it."""
+
+    def __init__(self, plain: socket.socket) -> None:
+        """Takes the socket over: `plain` is closed afterwards."""
+        timeout = plain.gettimeout()
+        super().__init__(plain.family, plain.type, plain.proto, plain.detach())
+        self.settimeout(timeout)
+        self._buffer = bytearray(1 << 20)
+        self._view = memoryview(self._buffer)
+        self._start = self._end = 0
+
+    def recv(self, bufsize: int, flags: int = 0, /) -> bytes:
+        """Up to `bufsize` bytes; as `socket.recv`."""
+        if self._start == self._end:
+            self._start, self._end = 0, self.recv_into(self._buffer, 0, flags)
+        start = self._start
+        self._start = min(start + bufsize, self._end)
+        return bytes(self._view[start : self._start])
+
+
+class PacketQueue(BufferedPipe):  # type: ignore[type-arg] # generic only in the stubs
+    """A channel's received data as the packets that came, neither joined nor copied."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._packets: collections.deque[bytes] = collections.deque()
+        self._ready = threading.Condition()
+        self._ended = False
+
+    def feed(self, data: bytes) -> None:
+        """Called by the transport's thread."""
+        with self._ready:
+            self._packets.append(data)
+            self._ready.notify()
+
+    def read(self, _nbytes: int, timeout: float | None = None) -> bytes:
+        """All that has come, be it more than was asked for: the reader takes any amount."""
+        with self._ready:
+            if not self._packets and not self._ready.wait_for(
+                lambda: self._packets or self._ended, timeout
+            ):
+                raise PipeTimeout
+            if len(self._packets) == 1:
+                return self._packets.popleft()
+            data = b"".join(self._packets)
+            self._packets.clear()
+            return data
+
+    def close(self) -> None:
+        """Called by the transport's thread at the end of the channel."""
+        with self._ready:
+            self._ended = True
+            self._ready.notify_all()
+
+    def __len__(self) -> int:
+        with self._ready:
+            return sum(map(len, self._packets))
+
+
+class ChannelStream:
+    """An SFTP session on a channel of its own."""
+
+    def __init__(self, channel: paramiko.Channel) -> None:
+        self._channel = channel
+
+    def send(self, data: bytes) -> None:
+        """Sends all of it; raises OSError if the connection is gone."""
+        try:
+            self._channel.sendall(data)
+        except (paramiko.SSHException, EOFError) as error:
+            raise OSError(str(error)) from error
+
+    def receive(self, timeout_s: float) -> bytes:
+        """What has come; `b""` at the end; raises TimeoutError if nothing came."""
+        self._channel.settimeout(timeout_s)
+        return self._channel.recv(PACKET)
+
+    def close(self) -> None:
+        """Ends the session."""
+        self._channel.close()
+
+
+class BytesSftpClient(paramiko.SFTPClient):
+    """paramiko's client, for file names that are bytes.
+
+    Names that are not UTF-8 come as `os.fsdecode` gives them, instead of as an exception; paths
+    are given as bytes (`os.fsencode`).
+    """
+
+    def _read_response(self, waitfor: Any = None) -> Any:
+        kind, message = super()._read_response(waitfor)  # type: ignore[misc] # not in the stubs
+        if message is not None:
+            message.get_text = lambda: message.get_string().decode("utf-8", "surrogateescape")
+        return kind, message
+
+
+class ParamikoLink:
+    """An authenticated paramiko transport."""
+
+    def __init__(self, transport: paramiko.Transport, stall_s: float) -> None:
+        self.transport = transport
+        self._stall_s = stall_s
+
+    def _session(self) -> paramiko.Channel:
+        try:
+            return self.transport.open_session(timeout=self._stall_s)
+        except (paramiko.SSHException, EOFError, OSError) as error:
+            if self.transport.is_active():
+                raise StationError(f"The station opens no further session: {error}.") from error
+            raise StationUnreachable(f"The connection broke: {error}.") from error
+
+    def _sftp_channel(self, channel: paramiko.Channel) -> paramiko.Channel:
+        channel.settimeout(self._stall_s)
+        try:
+            channel.invoke_subsystem("sftp")
+        except (paramiko.SSHException, EOFError, OSError) as error:
+            channel.close()
+            if not self.transport.is_active():
+                raise StationUnreachable(f"The connection broke: {error}.") from error
+            raise StationError(
+                "The station offers no SFTP.",
+                hint="Its sshd_config needs a line such as: Subsystem sftp internal-sftp",
+            ) from error
+        return channel
+
+    def open_sftp(self) -> ChannelStream:
+        """A new SFTP session as a stream."""
+        channel = self._session()
+        channel.in_buffer = PacketQueue()
+        return ChannelStream(self._sftp_channel(channel))
+
+    def sftp_client(self) -> paramiko.SFTPClient:
+        """A new SFTP session for control operations; silence beyond the stall time ends it."""
+        channel = self._sftp_channel(self._session())
+        try:
+            return BytesSftpClient(channel)
+        except (paramiko.SSHException, EOFError, OSError) as error:
+            channel.close()
+            raise StationError(f"The station's SFTP does not answer: {error}.") from error
+
+    def run(self, command: bytes, timeout_s: float, limit: int) -> CommandResult:
+        """Runs a command; output beyond `limit` bytes is an error."""
+        deadline = time.monotonic() + timeout_s
+        output, errors = bytearray(), bytearray()
+        with self._session() as channel:
+            channel.settimeout(timeout_s)
+            try:
+                channel.exec_command(command)
+                channel.shutdown_write()
+                while not channel.exit_status_ready() or channel.recv_ready():
+                    _drain(channel, output, errors)
+                    if len(output) + len(errors) > limit:
+                        raise StationError(f"A command wrote more than {limit} bytes.")
+                    if time.monotonic() > deadline:
+                        raise StationError(f"A command took longer than {timeout_s:.0f} s.")
+                while data := channel.recv(PACKET):
+                    output += data
+                while data := channel.recv_stderr(PACKET):
+                    errors += data
+            except (paramiko.SSHException, EOFError, OSError) as error:
+                if not self.transport.is_active():
+                    raise StationUnreachable(f"The connection broke: {error}.") from error
+                raise StationError(f"The station runs no commands: {error}.") from error
+            return CommandResult(channel.recv_exit_status(), bytes(output), bytes(errors))
+
+    def close(self) -> None:
+        """Ends the connection and its thread."""
+        self.transport.close()
+        self.transport.join(timeout=10)
+
+
+def _drain(channel: paramiko.Channel, output: bytearray, errors: bytearray) -> None:
+    """Takes what a running command has written, waiting a little for it."""
+    if channel.recv_ready():
+        output += channel.recv(PACKET)
+    elif channel.recv_stderr_ready():
+        errors += channel.recv_stderr(PACKET)
+    else:
+        channel.status_event.wait(0.005)
