@@ -1,0 +1,60 @@
+"""A version is seen whole or not at all."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from uploaderd.errors import RepositoryError
+from uploaderd.publishing import release
+
+
+def publish(folder: Path, text: str, keep: int = 2) -> release.Release:
+    version = release.begin(folder)
+    (version.path / "part").write_text(text)
+    release.finish(version, {"text": text}, keep=keep)
+    return version
+
+
+def test_nothing_is_published_at_first(tmp_path: Path) -> None:
+    assert release.current_manifest(tmp_path) is None
+
+
+def test_current_names_the_finished_version(tmp_path: Path) -> None:
+    publish(tmp_path, "one")
+    assert (tmp_path / "current" / "part").read_text() == "one"
+    assert release.current_manifest(tmp_path) == {"text": "one"}
+
+
+def test_a_version_that_is_being_written_is_not_seen(tmp_path: Path) -> None:
+    publish(tmp_path, "one")
+    version = release.begin(tmp_path)
+    (version.path / "part").write_text("two")
+    assert (tmp_path / "current" / "part").read_text() == "one"
+
+
+def test_what_was_never_finished_is_removed_by_the_next(tmp_path: Path) -> None:
+    publish(tmp_path, "one")
+    unfinished = release.begin(tmp_path)
+    publish(tmp_path, "two")
+    assert not unfinished.path.exists()
+
+
+def test_only_the_newest_versions_are_kept(tmp_path: Path) -> None:
+    versions = [publish(tmp_path, str(n), keep=2) for n in range(4)]
+    kept = sorted(path.name for path in (tmp_path / "versions").iterdir())
+    assert kept == [version.version for version in versions[-2:]]
+
+
+def test_a_reader_that_resolved_current_keeps_its_version(tmp_path: Path) -> None:
+    publish(tmp_path, "one")
+    opened = (tmp_path / "current").resolve()
+    publish(tmp_path, "two")
+    assert (opened / "part").read_text() == "one"
+
+
+def test_a_folder_that_is_a_file_is_a_clear_error(tmp_path: Path) -> None:
+    (tmp_path / "versions").write_text("not a folder")
+    with pytest.raises(RepositoryError, match="cannot be written"):
+        release.begin(tmp_path)
