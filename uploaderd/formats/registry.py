@@ -19,7 +19,7 @@ from uploaderd.formats.model import ReadOptions, Recording, TraceBlock
 HEAD_SIZE = 65_536
 """Bytes of a file's beginning that a `sniff` function is shown."""
 
-MODULES: tuple[str, ...] = ()
+MODULES: tuple[str, ...] = ("crfs_bin",)
 """Modules of this package, each with a `FORMAT`, in the order in which they are asked."""
 
 

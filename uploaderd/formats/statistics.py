@@ -42,14 +42,14 @@ def bin_edges(points: int, bins: int) -> NDArray[np.int64]:
 
 
 class CodeStatistics:
-    """Statistics of levels that are `code · step + zero`, code an integer in [first, first + span).
+    """Statistics of levels that are `code · step + zero`, code an integer.
 
     Feeds a histogram of codes for each frequency bin, from which every figure is exact.
 
     Args:
         points: levels in a trace, ≥ 1.
-        first: least code that can occur.
-        span: number of different codes that can occur.
+        first: least code that is expected.
+        span: number of different codes that are expected; room for others is made as they occur.
         step: unit per code.
         zero: level of code 0.
         flows: flows of the file of which statistics are gathered at the same time.
@@ -70,7 +70,7 @@ class CodeStatistics:
         self._first, self._span, self._step, self._zero = first, span, step, zero
         edges = bin_edges(points, self.bins)
         bin_of_point = np.repeat(np.arange(self.bins), np.diff(edges))
-        self._base = bin_of_point * span - first
+        self._bin_of_point = bin_of_point
         self._counts = np.zeros(self.bins * span, np.uint32)
         self._first_codes: NDArray[Any] | None = None
         self._last_codes: NDArray[Any] | None = None
@@ -85,12 +85,27 @@ class CodeStatistics:
         self._last_codes = codes[-1].astype(np.int64) + shifts[-1]
         rows = max(1, CHUNK // self.points)
         for begin in range(0, len(codes), rows):
-            part = slice(begin, begin + rows)
-            index = codes[part] + self._base
-            if shifts[part].any():
-                index += shifts[part, None]
-            counts = np.bincount(index.ravel(), minlength=self._counts.size)
-            self._counts += counts.astype(np.uint32)
+            self._count(codes[begin : begin + rows], shifts[begin : begin + rows])
+
+    def _count(self, codes: NDArray[Any], shifts: NDArray[np.int64]) -> None:
+        """Counts one chunk, all of whose traces may have different shifts."""
+        common = int(shifts[0])
+        if (shifts != common).any():
+            codes, common = codes + shifts[:, None], 0
+        self._widen(int(codes.min()) + common, int(codes.max()) + common)
+        index = codes + (self._bin_of_point * self._span + (common - self._first))
+        counts = np.bincount(index.ravel(), minlength=self._counts.size)
+        self._counts += counts.astype(np.uint32)
+
+    def _widen(self, low: int, high: int) -> None:
+        """Makes room for codes from `low` to `high`."""
+        first, end = min(low, self._first), max(high + 1, self._first + self._span)
+        if end - first == self._span:
+            return
+        wide = np.zeros((self.bins, end - first), np.uint32)
+        before = self._first - first
+        wide[:, before : before + self._span] = self._counts.reshape(self.bins, self._span)
+        self._counts, self._first, self._span = wide.reshape(-1), first, end - first
 
     def result(self) -> LevelStatistics | None:
         """The statistics of all that was added; `None` if nothing was."""

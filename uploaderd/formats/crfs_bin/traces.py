@@ -1,0 +1,276 @@
+"""Spectral blocks into groups of equal headers, and their levels into codes."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from uploaderd.formats.crfs_bin.blocks import FRAME, PAYLOAD, Batch, Bytes
+from uploaderd.formats.crfs_bin.layout import DESCRIBED_PREFIX, LAYOUTS, Coding, Layout
+from uploaderd.formats.issues import IssueLog
+from uploaderd.formats.model import NO_TIME
+from uploaderd.formats.times import civil_to_ns
+
+MAX_DESCRIPTION = 4096
+"""Longest description in bytes that is believed."""
+MAX_POINTS = 1 << 24
+"""Most points in a compressed trace that are believed: such a trace may be longer than its bytes.
+Uncompressed traces are bounded by the file itself."""
+NO_ERROR = -1
+
+_WALL = np.dtype({"names": ["wall", "ns"], "formats": ["(8,)u1", "<u4"], "offsets": [0, 8]})
+_TOKEN = re.compile(rb"\xff(.)|\xfe(.)|[^\xff\xfe]+", re.DOTALL)
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Blocks of one flow, in file order.
+
+    Attributes:
+        key: bytes that identify the flow in its file.
+        block_type: type of all the blocks.
+        thread: thread id of all the blocks.
+        layout: their layout.
+        offsets: int64 [n], where the blocks begin.
+        headers: structured [n], their header fields.
+        levels_at: int64 [n], file offset of each block's levels.
+        points: levels in each trace.
+        description: text in the block, or `None`.
+        times: int64 [n], ns since 1970; `NO_TIME` if the block has none or it makes no date.
+    """
+
+    key: bytes
+    block_type: int
+    thread: int
+    layout: Layout
+    offsets: NDArray[np.int64]
+    headers: NDArray[Any]
+    levels_at: NDArray[np.int64]
+    points: int
+    description: str | None
+    times: NDArray[np.int64]
+
+
+def groups(data: Bytes, batch: Batch, issues: IssueLog, offset_ns: int) -> Iterator[Group]:
+    """The spectral blocks of a batch by flow, without those with an error code or nonsense."""
+    for block_type, layout in LAYOUTS.items():
+        chosen = batch.types == block_type
+        if not chosen.any():
+            continue
+        blocks = batch if chosen.all() else batch.only(chosen)
+        for length, part in _by_description(data, blocks, layout, issues):
+            yield from _by_key(data, part, length, issues, offset_ns)
+
+
+def _by_description(
+    data: Bytes, blocks: Batch, layout: Layout, issues: IssueLog
+) -> Iterator[tuple[int, Batch]]:
+    """Blocks whose header fits into the payload, by the length of their description (-1: none)."""
+    least = layout.fields.itemsize
+    if not layout.described:
+        yield from ((-1, b) for b in _fitting(blocks, blocks.lengths >= least, issues))
+        return
+    for wide in _fitting(blocks, blocks.lengths >= least + DESCRIBED_PREFIX, issues):
+        texts = data.i32(wide.offsets + PAYLOAD + 20)
+        fits = (texts >= 0) & (texts <= MAX_DESCRIPTION)
+        fits &= wide.lengths >= least + DESCRIBED_PREFIX + texts
+        texts = texts[fits]
+        for sound in _fitting(wide, fits, issues):
+            for length in np.unique(texts):
+                yield int(length), sound.only(texts == length)
+
+
+def _fitting(blocks: Batch, fits: NDArray[np.bool_], issues: IssueLog) -> Iterator[Batch]:
+    """The blocks that fit, if any; the others are noted as bad."""
+    for i in np.flatnonzero(~fits):
+        size = int(blocks.lengths[i]) + FRAME
+        issues.add("bad_block", offset=int(blocks.offsets[i]), skipped=size)
+    if fits.all():
+        yield blocks
+    elif fits.any():
+        yield blocks.only(fits)
+
+
+def _by_key(
+    data: Bytes, blocks: Batch, text: int, issues: IssueLog, offset_ns: int
+) -> Iterator[Group]:
+    """Blocks of one type and description length into flows."""
+    block_type = int(blocks.types[0])
+    layout = LAYOUTS[block_type]
+    prefix = DESCRIBED_PREFIX + text if layout.described else 0
+    width = prefix + layout.fields.itemsize
+    rows = data.rows(blocks.offsets + PAYLOAD, width)
+    headers = _view(rows[:, prefix:], layout.fields)
+    blocks, rows, headers = _without_errors(blocks, rows, headers, issues)
+    levels_at = blocks.offsets + PAYLOAD + width
+    if layout.tuned:
+        levels_at = levels_at + 4 * headers["nt"].astype(np.int64) + headers["na"]
+    names = layout.fields.names or ()
+    stored = headers["nc" if "nc" in names else "points"].astype(np.int64)
+    fits = (levels_at + stored <= blocks.offsets + PAYLOAD + blocks.lengths) & (stored > 0)
+    if layout.coding is Coding.COMPRESSED:
+        fits &= (headers["points"] > 0) & (headers["points"] <= MAX_POINTS)
+    if "exponent" in names:
+        fits &= headers["exponent"] <= 9
+    keys = _keys(blocks, rows, headers, layout, prefix)
+    for chosen in _equal_rows(keys, fits):
+        offsets = blocks.offsets[chosen]
+        first = headers[chosen][0]
+        yield Group(
+            key=bytes([block_type]) + keys[chosen][0].tobytes(),
+            block_type=block_type,
+            thread=int(blocks.threads[chosen][0]),
+            layout=layout,
+            offsets=offsets,
+            headers=headers[chosen],
+            levels_at=levels_at[chosen],
+            points=int(first["points"]),
+            description=_text(rows[chosen][0], prefix) if layout.described else None,
+            times=_times(rows[chosen], headers[chosen], layout, offset_ns),
+        )
+    for _ in _fitting(blocks, fits, issues):
+        pass
+
+
+def _view(rows: NDArray[np.uint8], fields: np.dtype[Any]) -> NDArray[Any]:
+    """Rows of bytes as structured headers."""
+    return np.ascontiguousarray(rows).view(fields)[:, 0]
+
+
+def _without_errors(
+    blocks: Batch, rows: NDArray[np.uint8], headers: NDArray[Any], issues: IssueLog
+) -> tuple[Batch, NDArray[np.uint8], NDArray[Any]]:
+    """Leaves out blocks with which the receiver reported an error."""
+    if "error" not in (headers.dtype.names or ()):
+        return blocks, rows, headers
+    good = headers["error"] == NO_ERROR
+    if good.all():
+        return blocks, rows, headers
+    for i in np.flatnonzero(~good):
+        code = int(headers["error"][i])
+        issues.add("block_error_code", offset=int(blocks.offsets[i]), code=code)
+    return blocks.only(good), rows[good], headers[good]
+
+
+def _keys(
+    blocks: Batch, rows: NDArray[np.uint8], headers: NDArray[Any], layout: Layout, prefix: int
+) -> NDArray[np.uint8]:
+    """What makes a flow, as bytes a block: thread, description and the layout's key fields."""
+    parts = [blocks.threads.astype("<i4").view(np.uint8).reshape(-1, 4)]
+    if layout.described:
+        parts.append(rows[:, 20:prefix])
+    for name in layout.key_fields:
+        column = np.ascontiguousarray(headers[name])
+        parts.append(column.view(np.uint8).reshape(len(headers), -1))
+    return np.concatenate(parts, axis=1)
+
+
+def _equal_rows(keys: NDArray[np.uint8], fits: NDArray[np.bool_]) -> Iterator[Any]:
+    """Selections (slice or indices) of rows that are equal among those that fit."""
+    at = np.flatnonzero(fits)
+    if not at.size:
+        return
+    candidates = keys[at]
+    if (candidates == candidates[0]).all():
+        yield slice(None) if at.size == len(keys) else at
+        return
+    whole = candidates.view(np.dtype((np.void, candidates.shape[1])))[:, 0]
+    _, inverse = np.unique(whole, return_inverse=True)
+    order = np.argsort(inverse, kind="stable")
+    yield from np.split(at[order], np.flatnonzero(np.diff(inverse[order])) + 1)
+
+
+def _text(row: NDArray[np.uint8], prefix: int) -> str:
+    return decoded(row[DESCRIBED_PREFIX:prefix].tobytes())
+
+
+def decoded(text: bytes) -> str:
+    """Text up to the first NUL; bytes that are not UTF-8 (older scripts: Latin-1) are replaced."""
+    return text.split(b"\0", 1)[0].decode("utf-8", "replace").strip()
+
+
+def _times(
+    rows: NDArray[np.uint8], headers: NDArray[Any], layout: Layout, offset_ns: int
+) -> NDArray[np.int64]:
+    """Wall clock of each block less the station's offset."""
+    if layout.described:
+        wall = _view(rows[:, : _WALL.itemsize], _WALL)
+    elif "wall" in (layout.fields.names or ()):
+        wall = headers
+    else:
+        return np.full(len(rows), NO_TIME)
+    nanoseconds = wall["ns"] if "ns" in (wall.dtype.names or ()) else 0
+    return wall_times(wall["wall"], nanoseconds, offset_ns)
+
+
+def wall_times(stamp: NDArray[np.uint8], nanoseconds: Any, offset_ns: int) -> NDArray[np.int64]:
+    """Dates and times of 8 bytes each (day, month, year - 2000, 0, hour, minute, second, 0)."""
+    day, month, year, _, hour, minute, second, _ = stamp.T.astype(np.int64)
+    times, valid = civil_to_ns((year + 2000, month, day), (hour, minute, second), nanoseconds)
+    return np.where(valid, times - offset_ns, NO_TIME)
+
+
+def codes(data: Bytes, group: Group) -> Iterator[tuple[slice, NDArray[Any], NDArray[np.int64]]]:
+    """The group's traces as half-unit codes: (which, codes [k, points], shift [k]).
+
+    The level is (code + shift)/2 + `zero(layout)`.
+    """
+    offsets = np.zeros(len(group.headers), np.int64)
+    if "offset" in (group.layout.fields.names or ()):
+        offsets = group.headers["offset"].astype(np.int64)
+    if group.layout.coding is Coding.COMPRESSED:
+        for i in range(len(group.headers)):
+            trace = _decompressed(data, group, i, int(offsets[i]))
+            yield slice(i, i + 1), trace[None], 2 * offsets[i : i + 1]
+        return
+    rows = max(1, (1 << 20) // group.points)
+    for begin in range(0, len(group.headers), rows):
+        part = slice(begin, begin + rows)
+        stored: NDArray[Any] = data.rows(group.levels_at[part], group.points)
+        if group.layout.coding is Coding.INVERTED:
+            stored = -stored.astype(np.int16)
+        yield part, stored, 2 * offsets[part]
+
+
+def zero(layout: Layout) -> float:
+    """The level of code 0."""
+    return -127.5 if layout.coding in {Coding.PLAIN, Coding.COMPRESSED} else 0.0
+
+
+def _decompressed(data: Bytes, group: Group, i: int, offset: int) -> NDArray[np.int64]:
+    """One compressed trace; a skipped point lies one unit below the threshold.
+
+    `255, r` skips r points, `254, v` is the literal v, any other byte is a literal. One public
+    reader does not know 254: if the count is right only without it, it is a literal, too.
+    """
+    begin = int(group.levels_at[i])
+    stored = data.bytes[begin : begin + int(group.headers["nc"][i])].tobytes()
+    below = 2 * (int(group.headers["threshold"][i]) - 1 - offset) + 255
+    filled = np.full(group.points, below, np.int64)
+    if not _fill(filled, stored, escape=True):
+        again = np.full(group.points, below, np.int64)
+        if _fill(again, stored, escape=False):
+            return again
+    return filled
+
+
+def _fill(trace: NDArray[np.int64], stored: bytes, *, escape: bool) -> bool:
+    """Puts the stored literals in place; says whether they end exactly with the trace."""
+    at = 0
+    for token in _TOKEN.finditer(stored):
+        skip, literal = token.group(1), token.group(2)
+        if skip is not None:
+            at += skip[0]
+            continue
+        values = token.group()
+        if literal is not None and escape:
+            values = literal
+        fitting = np.frombuffer(values, np.uint8)[: max(trace.size - at, 0)]
+        trace[at : at + fitting.size] = fitting
+        at += len(values)
+    return at == trace.size
