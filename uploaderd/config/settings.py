@@ -61,6 +61,16 @@ class DatabaseSettings:
 
 
 @dataclass(frozen=True)
+class Limits:
+    """What an instance may use before it is drained and replaced."""
+
+    memory_mb: int | None = None
+    age_s: float | None = None
+    watchdog_s: float = 300.0
+    """Longest time that the work loop may show no progress before the instance is killed."""
+
+
+@dataclass(frozen=True)
 class ServiceSettings:
     """One file of `services.d`: a service, its instances and its three sections."""
 
@@ -74,3 +84,72 @@ class ServiceSettings:
     database: DatabaseSettings
     broker: BrokerSettings
     queue: QueueSettings
+    workers: int = 1
+    """Messages that one instance handles at a time, each in a thread."""
+    limits: Limits = field(default_factory=Limits)
+
+
+@dataclass(frozen=True)
+class LoggingSettings:
+    """Where the log goes, and in which form."""
+
+    format: str = "text"
+    level: str = "info"
+    levels: Mapping[str, str] = field(default_factory=dict)
+    console: bool = True
+    file: Path | None = None
+    syslog: str | None = None
+
+
+@dataclass(frozen=True)
+class SupervisionSettings:
+    """How instances are kept alive."""
+
+    restart_delay_s: float = 1.0
+    restart_delay_max_s: float = 60.0
+    crash_limit: int = 5
+    crash_window_s: float = 300.0
+    stop_timeout_s: float = 60.0
+    status_interval_s: float = 2.0
+
+
+@dataclass(frozen=True)
+class HttpSettings:
+    """The pages for monitoring."""
+
+    enabled: bool = False
+    host: str = "127.0.0.1"
+    port: int = 9464
+
+
+@dataclass(frozen=True)
+class MailSettings:
+    """How events are mailed."""
+
+    host: str
+    sender: str
+    recipients: tuple[str, ...]
+    port: int = 25
+    security: str = "plain"
+    ca_file: Path | None = None
+    user: str | None = None
+    password: Secret = field(default_factory=lambda: Secret(""))
+    severities: tuple[str, ...] = ("error", "critical")
+    digest_s: float = 60.0
+    mails_per_hour: int = 20
+    timeout_s: float = 30.0
+
+
+@dataclass(frozen=True)
+class DaemonSettings:
+    """`config.json`."""
+
+    path: Path
+    services: tuple[str, ...] | None
+    """Names of the service files to run; None: all."""
+    run_dir: Path
+    repository: Path
+    logging: LoggingSettings
+    supervision: SupervisionSettings
+    http: HttpSettings
+    mail: MailSettings | None

@@ -1,0 +1,201 @@
+"""Files to settings: `load_daemon` and `load_services`."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+from uploaderd.config import document
+from uploaderd.config.check import check, closest, schema
+from uploaderd.config.document import Document, KeyPath
+from uploaderd.config.settings import (
+    BrokerSettings,
+    DaemonSettings,
+    DatabaseSettings,
+    HttpSettings,
+    Limits,
+    LoggingSettings,
+    MailSettings,
+    QueueSettings,
+    ServiceSettings,
+    SupervisionSettings,
+    TlsSettings,
+)
+from uploaderd.errors import ConfigError
+from uploaderd.secret import Secret
+
+_PASSWORD_KEYS = ("password", "password_file", "password_env", "password_credential")
+
+
+def load_daemon(path: Path) -> DaemonSettings:
+    """Reads `config.json`; relative paths in it are taken from its folder. Raises ConfigError."""
+    file = document.read(path)
+    values = _complete(file, _packaged("daemon"), file.value, ())
+    mail = values["notifier"].get("mail")
+    return DaemonSettings(
+        path=path,
+        services=None if values["services"] == "all" else tuple(values["services"]),
+        run_dir=values["run_dir"],
+        repository=values["repository"],
+        logging=LoggingSettings(**values["logging"]),
+        supervision=SupervisionSettings(**values["supervision"]),
+        http=HttpSettings(**values["http"]),
+        mail=None if mail is None else MailSettings(**_lists_to_tuples(mail)),
+    )
+
+
+def load_services(folder: Path, repository: Path | None = None) -> tuple[ServiceSettings, ...]:
+    """Reads every `*.json` of a folder, in the order of their names.
+
+    `repository` is for services whose behaviour could name one and does not. Raises ConfigError.
+    """
+    if not folder.is_dir():
+        raise ConfigError(f"{folder}: is no folder of service files")
+    files = sorted(folder.glob("*.json"))
+    if not files:
+        raise ConfigError(f"{folder}: holds no service file (*.json)")
+    return tuple(load_service(file, repository) for file in files)
+
+
+def load_service(path: Path, repository: Path | None = None) -> ServiceSettings:
+    """Reads one service file; its name without `.json` is the service's name.
+
+    Raises ConfigError.
+    """
+    file = document.read(path)
+    values = _complete(file, _packaged("service"), file.value, ())
+    wanted = schema(f"behaviour/{values['service']}")
+    behaviour = values["behaviour"]
+    if wanted is not None:
+        behaviour = _complete(file, wanted, behaviour, ("behaviour",))
+        if "repository" in wanted["properties"] and repository is not None:
+            behaviour.setdefault("repository", repository)
+        if "rabbitmq" not in values:
+            raise file.error((), "the key rabbitmq is missing")
+    broker = values.get("rabbitmq", {"queue": path.stem, "bindings": []})
+    return ServiceSettings(
+        name=path.stem,
+        service=values["service"],
+        enabled=values["enabled"],
+        instances=values["instances"],
+        behaviour=behaviour,
+        database=DatabaseSettings(**values["database"]),
+        broker=_broker(file, broker),
+        queue=_queue(broker),
+        workers=values["workers"],
+        limits=Limits(**values["limits"]),
+    )
+
+
+def select(
+    daemon: DaemonSettings, services: tuple[ServiceSettings, ...]
+) -> tuple[ServiceSettings, ...]:
+    """The services to run: enabled in their own file, and named by the daemon's.
+
+    Raises ConfigError for a name without a file.
+    """
+    if daemon.services is None:
+        return tuple(service for service in services if service.enabled)
+    names = {service.name for service in services}
+    for index, name in enumerate(daemon.services):
+        if name not in names:
+            file = document.read(daemon.path)
+            raise file.error(
+                ("services", index), f"no service file is named {name}.json{closest(name, names)}"
+            )
+    return tuple(
+        service for service in services if service.enabled and service.name in daemon.services
+    )
+
+
+def _packaged(name: str) -> dict[str, Any]:
+    wanted = schema(name)
+    if wanted is None:
+        raise ConfigError(f"the installation lacks its schema {name}.json")
+    return wanted
+
+
+def _complete(file: Document, wanted: dict[str, Any], value: Any, where: KeyPath) -> dict[str, Any]:
+    """The checked value with defaults filled in, paths made absolute and passwords fetched."""
+    check(file, wanted, value, where)
+    filled = _fill(file, wanted, value, where)
+    assert isinstance(filled, dict)
+    return filled
+
+
+def _fill(file: Document, wanted: dict[str, Any], value: Any, where: KeyPath) -> Any:
+    if wanted.get("format") == "path":
+        return file.path.parent.absolute() / Path(value).expanduser()
+    properties = wanted.get("properties")
+    if not isinstance(value, dict) or properties is None:
+        return value
+    defaults = {key: each["default"] for key, each in properties.items() if "default" in each}
+    filled = {
+        key: _fill(file, properties[key], each, (*where, key))
+        for key, each in {**defaults, **value}.items()
+    }
+    given = [key for key in _PASSWORD_KEYS if key in filled]
+    if len(given) > 1:
+        raise file.error((*where, given[1]), f"give either this or {given[0]}, not both")
+    if given:
+        filled["password"] = _password(file, (*where, given[0]), filled.pop(given[0]))
+    return filled
+
+
+def _password(file: Document, where: KeyPath, source: Any) -> Secret:
+    match where[-1]:
+        case "password":
+            return Secret(source)
+        case "password_env":
+            if source not in os.environ:
+                raise file.error(where, f"the environment variable {source} is not set")
+            return Secret(os.environ[source])
+        case "password_credential":
+            folder = os.environ.get("CREDENTIALS_DIRECTORY")
+            if folder is None:
+                raise file.error(where, "systemd has passed no credentials (LoadCredential=)")
+            source = Path(folder) / source
+    try:
+        text: str = source.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
+        raise file.error(where, f"{source} cannot be read: {reason}") from error
+    return Secret(text.split("\n", 1)[0].rstrip("\r"))
+
+
+def _broker(file: Document, values: dict[str, Any]) -> BrokerSettings:
+    if "hosts" in values and ("host" in values or "port" in values):
+        raise file.error(("rabbitmq", "hosts"), "give either hosts, or host and port, not both")
+    hosts = values.get("hosts", [f"{values.get('host', '127.0.0.1')}:{values.get('port', 5672)}"])
+    pairs = tuple(
+        (host.strip("[]"), int(port)) for host, _, port in (h.rpartition(":") for h in hosts)
+    )
+    known = BrokerSettings()
+    tls = values.get("tls")
+    if tls is not None and ("certificate" in tls) != ("key" in tls):
+        raise file.error(("rabbitmq", "tls"), "certificate and key come together")
+    return BrokerSettings(
+        hosts=pairs,
+        virtual_host=values.get("vhost", known.virtual_host),
+        user=values.get("user", known.user),
+        password=values.get("password", known.password),
+        heartbeat_s=values.get("heartbeat", known.heartbeat_s),
+        tls=None if tls is None else TlsSettings(**tls),
+        exchange=values.get("exchange", known.exchange),
+    )
+
+
+def _queue(values: dict[str, Any]) -> QueueSettings:
+    given = _lists_to_tuples(
+        {
+            key: values[key]
+            for key in ("prefetch", "retry_limit", "retry_delays_s", "declare")
+            if key in values
+        }
+    )
+    return QueueSettings(name=values["queue"], bindings=tuple(values["bindings"]), **given)
+
+
+def _lists_to_tuples(values: dict[str, Any]) -> dict[str, Any]:
+    return {key: tuple(v) if isinstance(v, list) else v for key, v in values.items()}
