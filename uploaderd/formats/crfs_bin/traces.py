@@ -166,7 +166,7 @@ def _keys(
         parts.append(rows[:, 20:prefix])
     for name in layout.key_fields:
         column = np.ascontiguousarray(headers[name])
-        parts.append(column.view(np.uint8).reshape(len(headers), -1))
+        parts.append(column.view(np.uint8).reshape(len(headers), column.itemsize))
     return np.concatenate(parts, axis=1)
 
 
