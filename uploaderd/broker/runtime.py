@@ -1,0 +1,288 @@
+"""Takes messages from a queue, has them handled, and acknowledges them last.
+
+The connection's thread (`link`) hands deliveries to worker threads; a worker hands back what is to
+be published. The broker confirms that first, then the delivery is acknowledged. A failure is a
+publication, too: to a retry queue or to the dead letters.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import logging
+import queue as queues
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from uploaderd import messages
+from uploaderd.broker import retry, topology
+from uploaderd.broker.job import Job, Outgoing
+from uploaderd.broker.link import Link
+from uploaderd.broker.quarantine import FlightNotes
+from uploaderd.broker.retry import QuarantinedError, Received
+from uploaderd.broker.session import LostError, Session, Wants
+from uploaderd.config.settings import BrokerSettings, QueueSettings
+from uploaderd.errors import BrokerError, MessageError, UploaderError
+
+log = logging.getLogger(__name__)
+
+BEAT_S = 1.0
+DEATH_LIMIT = 2
+DELIVERY_LIMIT = 20
+"""Deliveries of one message, as the broker counts them, before it is quarantined. A broken
+connection counts as well as a death, so this is far above the limit of our own notes."""
+REMEMBERED = 1000
+RESCUE_DELAY_S = 5.0
+
+
+@dataclass(slots=True)
+class _Delivery:
+    session: Session
+    tag: int
+    redelivered: bool
+    properties: Any
+    body: bytes
+    rescued: bool = False
+
+    def received(self) -> Received:
+        properties = self.properties
+        message_id = properties.message_id
+        if not message_id:
+            # Whoever gave none gets one that is the same at the next delivery.
+            message_id = hashlib.sha256(self.body).hexdigest()[:32]
+        return Received(
+            body=self.body,
+            message_id=message_id,
+            correlation_id=properties.correlation_id or "",
+            reply_to=properties.reply_to or "",
+            headers=properties.headers or {},
+            content_type=properties.content_type or "application/json",
+        )
+
+
+class Runtime:
+    """Runs `handle` for the messages of one queue in `workers` threads.
+
+    `kind` names the schema of the bodies. `on_beat` is called about once a second while the work
+    loop turns, and by `Job.beat`. With `run_dir`, a message that was at work when its process died
+    twice is a dead letter (`quarantined`).
+    """
+
+    def __init__(
+        self,
+        broker: BrokerSettings,
+        queue: QueueSettings,
+        kind: str,
+        handle: Callable[[Job], None],
+        *,
+        workers: int = 1,
+        on_beat: Callable[[], None] | None = None,
+        run_dir: Path | None = None,
+    ) -> None:
+        messages.routing_key(kind)
+        self._broker = broker
+        self._queue = queue
+        self._kind = kind
+        self._handle = handle
+        self._workers = workers
+        self._on_beat = on_beat or (lambda: None)
+        self._run_dir = run_dir
+        self._notes: FlightNotes | None = None
+        self._stop = threading.Event()
+        self._inbox: queues.SimpleQueue[_Delivery | None] = queues.SimpleQueue()
+        # Outcomes that could not be told to the broker: a redelivery is settled by them, and the
+        # work is not done again. Only the workers' threads take out, only the I/O thread puts in.
+        self._unsettled: OrderedDict[str, Sequence[Outgoing]] = OrderedDict()
+        wants = Wants(
+            parts=topology.plan(broker, queue),
+            declare=queue.declare,
+            queue=queue.name,
+            prefetch=max(queue.prefetch, workers),
+            on_message=self._on_message,
+        )
+        self._link = Link(broker, wants, name=f"uploaderd {queue.name}")
+
+    @property
+    def connected(self) -> bool:
+        """True while the queue is consumed."""
+        return self._link.ready.is_set()
+
+    def run(self, stop: threading.Event) -> None:
+        """Works until `stop` is set; ends what is at work, and returns the rest to the queue.
+
+        A broker that is away is waited for. Raises ConfigError for unusable TLS files, and
+        BrokerError if the connection's thread has died.
+        """
+        self._stop = stop
+        if self._run_dir is not None:
+            self._notes = FlightNotes(self._run_dir, self._queue.name, self._workers)
+        threads = [
+            threading.Thread(target=self._work, args=(slot,), name=f"worker {slot}")
+            for slot in range(self._workers)
+        ]
+        try:
+            self._link.start()
+            for thread in threads:
+                thread.start()
+            while not stop.wait(BEAT_S):
+                self._link.check()
+        finally:
+            stop.set()
+            self._drain(threads)
+            if self._notes is not None:
+                self._notes.close()
+
+    def _drain(self, threads: Sequence[threading.Thread]) -> None:
+        self._link.call(self._stop_consuming)
+        for _ in threads:
+            self._inbox.put(None)
+        for thread in threads:
+            if thread.is_alive():
+                thread.join()
+        self._link.close()
+
+    def _stop_consuming(self) -> None:
+        if self._link.session is not None:
+            self._link.session.stop_consuming()
+
+    def _on_message(self, session: Session, method: Any, properties: Any, body: bytes) -> None:
+        self._inbox.put(
+            _Delivery(session, method.delivery_tag, method.redelivered, properties, body)
+        )
+
+    # In a worker's thread
+
+    def _work(self, slot: int) -> None:
+        beaten = 0.0
+        while not self._stop.is_set():
+            now = time.monotonic()
+            if now - beaten >= BEAT_S:
+                beaten = now
+                self._on_beat()
+            try:
+                delivery = self._inbox.get(timeout=BEAT_S)
+            except queues.Empty:
+                continue
+            # What came over a connection that is gone will come again over the next one.
+            if delivery is None or not delivery.session.alive or self._stop.is_set():
+                continue
+            outgoing = self._outcome(slot, delivery)
+            self._link.call(functools.partial(self._settle, delivery, outgoing))
+
+    def _outcome(self, slot: int, delivery: _Delivery) -> Sequence[Outgoing]:
+        received = delivery.received()
+        job = Job(
+            body={},
+            message_id=received.message_id,
+            correlation_id=received.correlation_id,
+            attempt=received.attempt,
+            reply_to=received.reply_to,
+            send_reply=functools.partial(self._reply, delivery),
+            on_beat=self._on_beat,
+            stop=self._stop,
+        )
+        notes = self._notes
+        try:
+            if delivery.redelivered:
+                known = self._unsettled.pop(received.message_id, None)
+                if known is not None:
+                    return known
+                self._refuse_poison(received)
+            body = messages.decode(delivery.body)
+            messages.validate(self._kind, body)
+            if not isinstance(body, dict):
+                raise MessageError(f"The {self._kind} message is not a JSON object.")
+            job.body = body
+            if notes is not None:
+                notes.note(slot, received.message_id)
+            self._handle(job)
+        except UploaderError as error:
+            log.warning("Message %s: %s (%s)", received.message_id, error, error.code)
+            return self._failure(error, received, job)
+        except Exception as error:
+            log.exception("Message %s: unexpected %s", received.message_id, type(error).__name__)
+            return self._failure(error, received, job)
+        finally:
+            if notes is not None:
+                notes.clear(slot)
+                if delivery.redelivered:
+                    notes.forget(received.message_id)
+        return job.outgoing
+
+    def _refuse_poison(self, received: Received) -> None:
+        deaths = 0
+        if self._notes is not None:
+            self._notes.gather()
+            deaths = self._notes.deaths(received.message_id)
+        if deaths >= DEATH_LIMIT:
+            raise QuarantinedError(
+                f"The process died {deaths} times while it had this message at work.",
+                hint="Find out why before it is replayed.",
+            )
+        count = received.headers.get("x-delivery-count", 0)
+        if type(count) is int and count >= DELIVERY_LIMIT:
+            raise QuarantinedError(
+                f"The message was delivered {count} times and never settled.",
+                hint="Processes or connections that end while it is at work make it so.",
+            )
+
+    def _failure(self, error: Exception, received: Received, job: Job) -> Sequence[Outgoing]:
+        if job.reply_to:
+            text = str(error) if isinstance(error, UploaderError) else "An unexpected error."
+            job.reply({"status": 0, "message": text})
+        return [retry.after(error, received, self._broker, self._queue)]
+
+    def _reply(self, delivery: _Delivery, body: bytes) -> None:
+        properties = delivery.properties
+        answer = Outgoing(
+            routing_key=properties.reply_to,
+            body=body,
+            message_id=f"re:{properties.message_id or ''}",
+            correlation_id=properties.correlation_id or properties.message_id or "",
+            exchange="",
+            mandatory=False,
+        )
+        self._link.call(functools.partial(delivery.session.publish, [answer], _unheeded))
+
+    # In the I/O thread
+
+    def _settle(self, delivery: _Delivery, outgoing: Sequence[Outgoing]) -> None:
+        session = delivery.session
+        if not session.alive:
+            self._remember(delivery, outgoing)
+        elif outgoing:
+            session.publish(outgoing, functools.partial(self._published, delivery, outgoing))
+        else:
+            session.ack_later(delivery.tag)
+
+    def _published(
+        self, delivery: _Delivery, outgoing: Sequence[Outgoing], failure: BrokerError | None
+    ) -> None:
+        if failure is None:
+            delivery.session.ack_later(delivery.tag)
+        elif isinstance(failure, LostError):
+            self._remember(delivery, outgoing)
+        elif not delivery.rescued:
+            log.warning("Message %s: %s", delivery.properties.message_id, failure)
+            delivery.rescued = True
+            again = retry.after(failure, delivery.received(), self._broker, self._queue)
+            self._settle(delivery, [again])
+        else:
+            # Not even the retry queue takes it: it stays unacknowledged, and so safe, meanwhile.
+            log.error("Message %s stays in flight: %s", delivery.properties.message_id, failure)
+            later = functools.partial(self._settle, delivery, outgoing)
+            self._link.call_later(RESCUE_DELAY_S, later)
+
+    def _remember(self, delivery: _Delivery, outgoing: Sequence[Outgoing]) -> None:
+        self._unsettled[delivery.received().message_id] = outgoing
+        while len(self._unsettled) > REMEMBERED:
+            self._unsettled.popitem(last=False)
+
+
+def _unheeded(_failure: BrokerError | None) -> None:
+    """A reply that nobody takes is no failure of the work."""
