@@ -19,7 +19,14 @@ from uploaderd.formats.model import ReadOptions, Recording, TraceBlock
 HEAD_SIZE = 65_536
 """Bytes of a file's beginning that a `sniff` function is shown."""
 
-MODULES: tuple[str, ...] = ("crfs_bin",)
+MODULES: tuple[str, ...] = (
+    "crfs_bin",
+    "cellplan_dbm",
+    "sm1809",
+    "sigmf_recording",
+    "argus_csv",
+    "sweep_csv",
+)
 """Modules of this package, each with a `FORMAT`, in the order in which they are asked."""
 
 

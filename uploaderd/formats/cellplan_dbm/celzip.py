@@ -155,3 +155,8 @@ def _walk(
         left = np.flatnonzero(reached >= 0)
         positions, reached = positions[left], reached[left]
     return rounds
+
+
+def is_complete(codes: Codes) -> bool:
+    """Whether the end code is there; without it the file was cut."""
+    return _find(codes, END_OF_DATA)[1]

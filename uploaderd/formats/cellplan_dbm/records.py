@@ -1,0 +1,158 @@
+"""The raw buffer inside a `.dBm` file: its header, and its records as one structured view."""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from uploaderd.formats.errors import BAD_HEADER, FormatError
+from uploaderd.formats.issues import IssueLog
+from uploaderd.formats.spill import Bytes
+from uploaderd.formats.times import civil_to_ns
+
+SIGNATURE = b"\x18[CellSpec RawBuffer 009]"
+FIXED_HEADER = 208
+"""Bytes of the header before the table of centre frequencies."""
+LEVELS_AT = 156
+"""Offset of the levels in a record."""
+MAX_CENTRES = 8192
+
+_FIELDS = {
+    "lat": ("<f8", 0),
+    "lon": ("<f8", 8),
+    "alt": ("<f8", 16),
+    "time": (("<u2", (8,)), 24),
+    "centre_hz": ("<f8", 80),
+    "step_span_mhz": ("<f8", 88),
+    "rbw_khz": ("<f8", 104),
+    "elements": ("<i4", 144),
+}
+
+
+@dataclass(frozen=True)
+class Records:
+    """Whole records of one file, and what was derived from each of them.
+
+    Attributes:
+        signature: format version as it is spelled in the file.
+        firmware: version and date of the station's firmware.
+        table: structured view [records] with the fields `lat`, `lon` (degrees, -200 = none), `alt`
+            (metres) and those from which the others were derived.
+        times: int64 [records], ns since 1970 on the station's clock.
+        flows: float64 [records, 3]: centre in Hz, RBW in Hz, usable points.
+        first: int64 [records], index of the first usable level.
+        sound: bool [records]; the others contradict themselves.
+    """
+
+    signature: str
+    firmware: str
+    firmware_date: str
+    table: NDArray[Any]
+    times: NDArray[np.int64]
+    flows: NDArray[np.float64]
+    first: NDArray[np.int64]
+    sound: NDArray[np.bool_]
+    _data: Bytes
+    _header_size: int
+    _record_size: int
+    _bytes_a_level: int
+
+    def levels(self, rows: NDArray[np.intp], points: int) -> NDArray[np.float32]:
+        """Levels in dBm, float32 [rows, points], of sound records of one flow."""
+        out = np.empty((rows.size, points), np.float32)
+        width = self._bytes_a_level
+        for first in np.unique(self.first[rows]):
+            mine = self.first[rows] == first
+            view = np.ndarray(
+                (len(self.table), points),
+                "<i2" if width == 2 else "i1",
+                self._data,
+                self._header_size + LEVELS_AT + width * int(first),
+                (self._record_size, width),
+            )
+            raw = view[rows[mine]].astype(np.float32)
+            out[mine] = raw / np.float32(100) if width == 2 else raw - np.float32(220)
+        return out
+
+
+def parse(data: Bytes, log: IssueLog, **where: str) -> Records | None:
+    """The records; None, with an issue in the log, if there is not one whole record.
+
+    Raises FormatError `bad_header` if the sizes in the header, or in every record, cannot be.
+    """
+    if data.size < FIXED_HEADER:
+        log.add("truncated_header", **where)
+        return None
+    head = data[:FIXED_HEADER].tobytes()
+    header_size, declared, size = struct.unpack_from("<iii", head, 36)
+    (centres,) = struct.unpack_from("<i", head, 200)
+    width = 1 if head[193] == 1 else 2
+    if header_size < FIXED_HEADER or declared < 0 or size < LEVELS_AT + width:
+        raise FormatError(BAD_HEADER, "The header's sizes cannot be right.")
+    if not 0 <= centres <= MAX_CENTRES:
+        raise FormatError(BAD_HEADER, "The header's number of centre frequencies cannot be right.")
+    count = min(declared, max(0, data.size - header_size) // size)
+    if count < declared:
+        log.add("truncated", **where, declared=declared, available=count)
+    elif data.size > header_size + declared * size:
+        log.add("trailing_bytes", **where, bytes=data.size - header_size - declared * size)
+    if not count:
+        log.add("no_spectrum", **where)
+        return None
+    dtype = np.dtype(
+        {
+            "names": list(_FIELDS),
+            "formats": [kind for kind, _ in _FIELDS.values()],
+            "offsets": [offset for _, offset in _FIELDS.values()],
+            "itemsize": size,
+        }
+    )
+    table: NDArray[Any] = np.ndarray((count,), dtype, data, header_size)
+    records = _derive(table, size, width)
+    for index in np.flatnonzero(~records["sound"]):
+        log.add("bad_record", **where, record=int(index))
+    if not records["sound"].any():
+        raise FormatError(BAD_HEADER, "No record's sizes and times can be right.")
+    return Records(
+        signature=_pascal(head, 0, 36),
+        firmware=_pascal(head, 81, 11),
+        firmware_date=_pascal(head, 103, 33),
+        table=table,
+        **records,
+        _data=data,
+        _header_size=header_size,
+        _record_size=size,
+        _bytes_a_level=width,
+    )
+
+
+def _derive(table: NDArray[Any], size: int, width: int) -> dict[str, Any]:
+    """Times, flows and soundness of records; the band's rule is in docs/formats/cellplan_dbm.md."""
+    elements = table["elements"].astype(np.int64)
+    rbw = table["rbw_khz"] * 1e3
+    span = table["step_span_mhz"] * 1e6
+    centre = np.array(table["centre_hz"])
+    sound = (elements > 0) & (LEVELS_AT + width * elements <= size)
+    sound &= np.isfinite(rbw) & (rbw > 0) & (rbw < 1e12)
+    sound &= np.isfinite(span) & (span >= 0) & (span < 1e12)
+    sound &= np.isfinite(centre) & (np.abs(centre) < 1e12)
+    bins = np.where(sound, span, 0) / np.where(sound, rbw, 1)
+    wanted = np.where(span > 0, np.minimum(np.rint(bins) + 2, elements), elements)
+    points = np.where(sound, wanted, 0).astype(np.int64)
+    year, month, _, day, hour, minute, second, milli = table["time"].astype(np.int64).T
+    times, valid = civil_to_ns((year, month, day), (hour, minute, second), milli * 1_000_000)
+    return {
+        "times": times,
+        "flows": np.stack([centre, rbw, points], axis=1),
+        "first": np.where(sound, (elements - points) // 2, 0),
+        "sound": sound & valid & (points > 0),
+    }
+
+
+def _pascal(head: bytes, at: int, room: int) -> str:
+    length = min(head[at], room - 1)
+    return head[at + 1 : at + 1 + length].split(b"\0")[0].decode("latin-1").strip()

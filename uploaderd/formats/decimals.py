@@ -1,0 +1,79 @@
+"""Decimal numbers out of bytes, a whole column at once."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+MAX_DIGITS = 18
+"""More characters than this are not taken for a number; 18 digits fit into 64 bits."""
+
+_LEAD, _SIGN, _WHOLE, _FRACTION, _TRAIL, _BAD = range(6)
+
+
+def _transitions() -> NDArray[np.uint8]:
+    table = np.full((6, 256), _BAD, np.uint8)
+    digits = slice(ord("0"), ord("9") + 1)
+    for state in (_LEAD, _SIGN, _WHOLE):
+        table[state, digits] = _WHOLE
+    table[_FRACTION, digits] = _FRACTION
+    for point in b".,":
+        table[_WHOLE, point] = _FRACTION
+    for sign in b"+-":
+        table[_LEAD, sign] = _SIGN
+    table[_LEAD, ord(" ")] = _LEAD
+    for state in (_WHOLE, _FRACTION, _TRAIL):
+        table[state, ord(" ")] = _TRAIL
+    return table.ravel()
+
+
+_NEXT = _transitions()
+_POWERS = 10.0 ** np.arange(MAX_DIGITS + 1)
+
+
+def parse(
+    data: NDArray[np.uint8], starts: NDArray[Any], stops: NDArray[Any]
+) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+    """Numbers such as `  -94,5` (blanks around, decimal point or comma) in `data[start:stop]`.
+
+    Returns the values, and a mask of those that are numbers; the others' values mean nothing.
+    """
+    widths = stops - starts
+    good = (widths > 0) & (widths <= MAX_DIGITS)
+    count = widths.size
+    state = np.full(count, _LEAD, np.int64)
+    number = np.zeros(count, np.int64)
+    fraction = np.zeros(count, np.int64)
+    negative = np.zeros(count, bool)
+    limit = data.size - 1
+    for column in range(int(widths[good].max(initial=0))):
+        inside = column < widths
+        char = data[np.minimum(starts + column, limit)]
+        after = _NEXT[state * 256 + char]
+        state = np.where(inside, after, state)
+        digit = inside & (char - 48 < 10)  # uint8 wraps round: only digits are below 10
+        number = np.where(digit, number * 10 + char - 48, number)
+        fraction += digit & (state == _FRACTION)
+        negative |= inside & (char == 45)
+    good &= (state == _WHOLE) | (state == _FRACTION) | (state == _TRAIL)
+    values = number / _POWERS[fraction]
+    return np.where(negative, -values, values), good
+
+
+def floats(fields: list[bytes]) -> NDArray[np.float64]:
+    """One number a field; NaN for what is no finite number."""
+    try:
+        values = np.array(fields, dtype=bytes).astype(np.float64)
+    except ValueError:
+        values = np.array([_float(field) for field in fields])
+    values[~np.isfinite(values)] = np.nan
+    return values
+
+
+def _float(field: bytes) -> float:
+    try:
+        return float(field)
+    except ValueError:
+        return float("nan")

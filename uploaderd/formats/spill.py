@@ -1,0 +1,60 @@
+"""Unpacked data on disk instead of in memory, up to a budget."""
+
+from __future__ import annotations
+
+import mmap
+import tempfile
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from uploaderd.formats.errors import UNREADABLE, UNSAFE_ARCHIVE, FormatError
+
+FLOOR = 16 << 20
+"""Bytes that every file may unpack to."""
+RATIO = 150
+"""Times its size that a file may unpack to beyond the floor; CelZip itself reaches 128."""
+
+Bytes = NDArray[np.uint8]
+
+
+class Budget:
+    """How many bytes a file may still unpack to, so that a small one cannot fill the disk."""
+
+    def __init__(self, packed_size: int) -> None:
+        self._left = FLOOR + RATIO * packed_size
+
+    def take(self, size: int) -> None:
+        """Counts bytes; raises FormatError `unsafe_archive` when there are none left."""
+        self._left -= size
+        if self._left < 0:
+            raise FormatError(UNSAFE_ARCHIVE, "The file unpacks to far more than its size allows.")
+
+
+def spill(parts: Iterable[bytes | Bytes], budget: Budget) -> Bytes:
+    """All parts as one array that is backed by an unnamed temporary file."""
+    with tempfile.TemporaryFile() as file:
+        for part in parts:
+            data = np.frombuffer(part, np.uint8) if isinstance(part, bytes) else part
+            budget.take(data.size)
+            file.write(data.data)
+        file.flush()
+        return _mapped(file)
+
+
+def mapped_file(path: Path) -> Bytes:
+    """A file's bytes, read as they are touched; raises FormatError `unreadable`."""
+    try:
+        with path.open("rb") as file:
+            return _mapped(file)
+    except OSError as error:
+        raise FormatError(UNREADABLE, f"{path.name} cannot be read: {error.strerror}.") from error
+
+
+def _mapped(file: Any) -> Bytes:
+    if file.seek(0, 2) == 0:
+        return np.empty(0, np.uint8)
+    return np.frombuffer(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ), np.uint8)
