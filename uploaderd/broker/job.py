@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -38,6 +38,10 @@ def _nowhere(_body: bytes) -> None:
     return None
 
 
+def _to_nobody(_outgoing: Sequence[Outgoing]) -> None:
+    return None
+
+
 @dataclass
 class Job:
     """A valid message at work.
@@ -55,8 +59,11 @@ class Job:
     reply_to: str = ""
     outgoing: list[Outgoing] = field(default_factory=list)
     send_reply: Callable[[bytes], None] = _nowhere
+    send_now: Callable[[Sequence[Outgoing]], None] = _to_nobody
     on_beat: Callable[[], None] = _nothing
     stop: threading.Event = field(default_factory=threading.Event)
+    confirmed: int = 0
+    """How many messages `confirm` has sent."""
 
     @property
     def stopping(self) -> bool:
@@ -78,6 +85,17 @@ class Job:
         messages.validate(kind, body)
         self._collect(messages.routing_key(kind), body, headers or {}, True, delay_s)
 
+    def confirm(self) -> None:
+        """Sends what was collected so far, and waits until the broker has confirmed all of it.
+
+        For a handler whose next step relies on its follow-ups being safe. Raises BrokerError if the
+        broker does not confirm; what it has taken may then be published twice.
+        """
+        if self.outgoing:
+            self.send_now(self.outgoing)
+            self.confirmed += len(self.outgoing)
+            self.outgoing = []
+
     def publish_event(self, routing_key: str, body: Mapping[str, Any]) -> None:
         """Collects an event, as `notify.error.backup`; it is no error if nobody listens."""
         self._collect(routing_key, body, {}, False, 0.0)
@@ -91,7 +109,10 @@ class Job:
         delay_s: float,
     ) -> None:
         text = messages.encode(body)
-        seed = f"{self.message_id}|{len(self.outgoing)}|{routing_key}|".encode() + text
+        seed = (
+            f"{self.message_id}|{self.confirmed + len(self.outgoing)}|{routing_key}|".encode()
+            + text
+        )
         self.outgoing.append(
             Outgoing(
                 routing_key=routing_key,

@@ -183,6 +183,7 @@ class Runtime:
             attempt=received.attempt,
             reply_to=received.reply_to,
             send_reply=functools.partial(self._reply, delivery),
+            send_now=functools.partial(self._send_now, delivery),
             on_beat=self._on_beat,
             stop=self._stop,
         )
@@ -248,6 +249,21 @@ class Runtime:
             mandatory=False,
         )
         self._link.call(functools.partial(delivery.session.publish, [answer], _unheeded))
+
+    def _send_now(self, delivery: _Delivery, outgoing: Sequence[Outgoing]) -> None:
+        failures: queues.SimpleQueue[BrokerError | None] = queues.SimpleQueue()
+        self._link.call(functools.partial(delivery.session.publish, outgoing, failures.put))
+        while True:
+            try:
+                failure = failures.get(timeout=BEAT_S)
+            except queues.Empty:
+                self._on_beat()
+                if delivery.session.alive:
+                    continue
+                failure = LostError("The connection to the broker broke before it confirmed.")
+            if failure is not None:
+                raise failure
+            return
 
     # In the I/O thread
 

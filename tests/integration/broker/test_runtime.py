@@ -8,7 +8,7 @@ import pika
 from tests.integration.broker.harness import BODY, QUEUE, Client, running, wait_for
 from uploaderd.broker.job import Job
 from uploaderd.config.settings import BrokerSettings
-from uploaderd.errors import MessageError, StationUnreachable
+from uploaderd.errors import BrokerError, MessageError, StationUnreachable
 
 
 def test_a_message_is_handled_and_acknowledged(vhost: BrokerSettings) -> None:
@@ -157,3 +157,42 @@ def test_a_request_that_fails_is_answered_with_status_0(vhost: BrokerSettings) -
         _, properties, body = next(answers)
         assert json.loads(body) == {"status": 0, "message": "No such host."}
         assert properties.correlation_id == "c"
+
+
+def test_a_handler_can_wait_for_its_follow_ups_before_it_goes_on(vhost: BrokerSettings) -> None:
+    client = Client(vhost)
+    seen: list[bytes] = []
+
+    def handle(job: Job) -> None:
+        job.publish("publish", {"mode": "complete"})
+        job.confirm()
+        taken = client.take("p")
+        seen.append(taken[1] if taken else b"nothing")
+        job.publish("publish", {"mode": "incremental"})
+
+    with running(vhost, handle):
+        with client.channel() as channel:
+            channel.queue_declare("p", durable=True)
+            channel.queue_bind("p", vhost.exchange, "catalog.publish")
+        client.publish(BODY)
+        last, body = wait_for(lambda: client.take("p") if seen else None)
+    assert json.loads(seen[0]) == {"mode": "complete"}
+    assert json.loads(body) == {"mode": "incremental"}
+    assert last.message_id
+
+
+def test_a_handler_learns_that_a_follow_up_finds_no_queue(vhost: BrokerSettings) -> None:
+    client = Client(vhost)
+    learnt: list[str] = []
+
+    def handle(job: Job) -> None:
+        job.publish("publish", {"mode": "complete"})
+        try:
+            job.confirm()
+        except BrokerError as error:
+            learnt.append(error.sentence)
+
+    with running(vhost, handle):
+        client.publish(BODY)
+        wait_for(lambda: learnt)
+    assert "No queue takes a message" in learnt[0]
