@@ -16,6 +16,12 @@ from uploaderd.errors import BrokerError, ConfigError
 CONNECT_TIMEOUT_S = 10.0
 
 
+class AccessRefused(BrokerError):
+    """The broker is there, and does not let us: user, password, virtual host, certificate."""
+
+    code = "access_refused"
+
+
 def parameters(
     settings: BrokerSettings, host: str, port: int, *, name: str = "uploaderd"
 ) -> pika.ConnectionParameters:
@@ -146,11 +152,11 @@ def _explain_refusal(
     who = f"the user {settings.user!r}"
     for error in chain:
         if isinstance(error, (pe.ProbableAuthenticationError, pe.AuthenticationError)):
-            return BrokerError(f"The broker at {place} refuses {who}: wrong name or password.")
+            return AccessRefused(f"The broker at {place} refuses {who}: wrong name or password.")
         if isinstance(error, pe.ProbableAccessDeniedError) or (
             isinstance(error, pe.ConnectionClosed) and error.reply_code in (402, 530)
         ):
-            return BrokerError(
+            return AccessRefused(
                 f"The broker at {place} has no virtual host {settings.virtual_host!r} that {who} "
                 "may use."
             )
@@ -163,7 +169,9 @@ def _explain_refusal(
                 )
             else:
                 hint = "It may not accept our client certificate."
-            return BrokerError(f"The broker at {place} ended the conversation at once.", hint=hint)
+            return AccessRefused(f"The broker at {place} ended the talk at once.", hint=hint)
+        if isinstance(error, (pe.ConnectionClosed, pe.ChannelClosed)) and error.reply_code == 403:
+            return AccessRefused(f"The broker at {place} does not allow it: {error.reply_text}.")
         if isinstance(error, (pe.ConnectionClosed, pe.ChannelClosed)):
             return BrokerError(
                 f"The broker at {place} said {error.reply_code}: {error.reply_text}."
