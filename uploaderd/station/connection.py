@@ -77,10 +77,15 @@ class Connection:
 
     def close(self) -> None:
         """Closes sessions and connection; may be called twice."""
-        if self._sftp is not None:
-            self._sftp.close()
+        try:
+            if self._sftp is not None:
+                self._sftp.close()
+        except (paramiko.SSHException, EOFError, OSError):
+            # The connection is broken: there is nobody to say goodbye to.
+            pass
+        finally:
             self._sftp = None
-        self.link.close()
+            self.link.close()
 
     def __enter__(self) -> Connection:
         return self

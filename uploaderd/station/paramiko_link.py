@@ -8,6 +8,7 @@ window: each is mended here from outside, by the hooks that it has.
 from __future__ import annotations
 
 import collections
+import contextlib
 import logging
 import socket
 import threading
@@ -112,11 +113,17 @@ class ChannelStream:
     def receive(self, timeout_s: float) -> bytes:
         """What has come; `b""` at the end; raises TimeoutError if nothing came."""
         self._channel.settimeout(timeout_s)
-        return self._channel.recv(PACKET)
+        try:
+            return self._channel.recv(PACKET)
+        except (paramiko.SSHException, EOFError) as error:
+            # Receiving also sends: the window's adjustment.
+            raise OSError(str(error)) from error
 
     def close(self) -> None:
         """Ends the session."""
-        self._channel.close()
+        # To say goodbye on a broken connection fails, and nothing is lost by it.
+        with contextlib.suppress(paramiko.SSHException, EOFError, OSError):
+            self._channel.close()
 
 
 class BytesSftpClient(paramiko.SFTPClient):

@@ -1,0 +1,223 @@
+"""A file on its way: `NAME.part`, with a small record that lets a broken transfer go on.
+
+The record says how many bytes from the beginning are there and what their SHA-256 is, of which
+remote file, size and mtime. It is written now and then and at an orderly end; whatever lies beyond
+it is fetched again. Without a record, or with one that does not fit, the file begins anew.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import hashlib
+import json
+import os
+from pathlib import Path
+
+from uploaderd.errors import RemoteFileError, RepositoryError
+
+CHECKPOINT = 8 << 20
+WORTH_A_RECORD = 1 << 20
+_BLOCK = 1 << 20
+_OF_THIS_FILE = {errno.ENAMETOOLONG, errno.EISDIR, errno.ENOTDIR, errno.ELOOP, errno.EINVAL}
+
+
+class TargetError(RepositoryError):
+    """This target cannot be written; others may."""
+
+
+class Digest:
+    """SHA-256 over pieces that may come out of order."""
+
+    def __init__(self) -> None:
+        self.position = 0
+        self._sha256 = hashlib.sha256()
+        self._early: dict[int, bytes] = {}
+
+    def write(self, offset: int, data: memoryview) -> None:
+        """Takes a piece; one that is too early is kept until its turn."""
+        if offset != self.position:
+            self._early[offset] = bytes(data)
+            return
+        self._sha256.update(data)
+        self.position += len(data)
+        while self._early and (later := self._early.pop(self.position, None)) is not None:
+            self._sha256.update(later)
+            self.position += len(later)
+
+    def hexdigest(self) -> str:
+        """Digest of the `position` bytes from the beginning."""
+        return self._sha256.hexdigest()
+
+
+class PartFile:
+    """The local side of one transfer; holds a lock, so that no two processes write one target."""
+
+    def __init__(self, target: Path, remote_path: bytes) -> None:
+        """Opens the part file; raises RepositoryError, or RemoteFileError if it is locked."""
+        name = target.name
+        if len(os.fsencode(name)) > 240:
+            name = hashlib.sha256(os.fsencode(name)).hexdigest()
+        self.target = target
+        self.path = target.with_name(name + ".part")
+        self._record = target.with_name(name + ".part.json")
+        self._remote_path = remote_path
+        self.size = self.mtime = 0
+        self.digest = Digest()
+        self._recorded = 0
+        try:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+            self._file = os.open(self.path, flags, 0o644)
+        except OSError as error:
+            raise not_written(self.path, error) from error
+        try:
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            os.close(self._file)
+            raise RemoteFileError(f"{self.path} is being written by another process.") from error
+
+    def begin(self, size: int, mtime: int) -> bool:
+        """Sets what the remote file is, and whether bytes of an earlier transfer may be kept.
+
+        True: `digest.position` bytes are there, as a record says that fits; they are still to be
+        compared with the station. False: the file is empty now.
+        """
+        self.size, self.mtime = size, mtime
+        try:
+            if os.fstat(self._file).st_size == 0:
+                return False
+            if self._kept():
+                return True
+        except OSError as error:
+            raise not_written(self.path, error) from error
+        self.restart()
+        return False
+
+    @property
+    def position(self) -> int:
+        """How many bytes from the beginning are there."""
+        return self.digest.position
+
+    def restart(self) -> None:
+        """Throws away what is there; raises RepositoryError."""
+        self.digest = Digest()
+        self._recorded = 0
+        try:
+            self._record.unlink(missing_ok=True)
+            os.ftruncate(self._file, 0)
+        except OSError as error:
+            raise not_written(self.path, error) from error
+
+    def _kept(self) -> bool:
+        try:
+            record = json.loads(self._record.read_text())
+            offset, expected = record.pop("offset"), record.pop("sha256")
+        except (FileNotFoundError, ValueError, KeyError, AttributeError):
+            return False
+        if record != self._identity() or not 0 < offset <= self.size:
+            return False
+        digest = Digest()
+        while digest.position < offset:
+            data = self.read(digest.position, min(_BLOCK, offset - digest.position))
+            if not data:
+                return False
+            digest.write(digest.position, memoryview(data))
+        if digest.hexdigest() != expected:
+            return False
+        os.ftruncate(self._file, offset)
+        self.digest, self._recorded = digest, offset
+        return True
+
+    def _identity(self) -> dict[str, object]:
+        return {"remote_path": self._remote_path.hex(), "size": self.size, "mtime": self.mtime}
+
+    def read(self, offset: int, length: int) -> bytes:
+        """Bytes that are there already."""
+        return os.pread(self._file, length, offset)
+
+    def write(self, offset: int, data: memoryview) -> None:
+        """Writes a piece at its place; raises RepositoryError if the disk does not take it."""
+        try:
+            done = os.pwrite(self._file, data, offset)
+            while done < len(data):
+                done += os.pwrite(self._file, data[done:], offset + done)
+            self.digest.write(offset, data)
+            if self.digest.position - self._recorded >= CHECKPOINT:
+                self.checkpoint()
+        except OSError as error:
+            raise not_written(self.path, error) from error
+
+    def checkpoint(self) -> None:
+        """Writes the record of what is there."""
+        progress = {"offset": self.digest.position, "sha256": self.digest.hexdigest()}
+        fresh = self._record.with_name(self._record.name + ".new")
+        fresh.write_text(json.dumps(self._identity() | progress))
+        fresh.replace(self._record)
+        self._recorded = self.digest.position
+
+    def make_durable(self, mtime_ns: int) -> None:
+        """Sets the mtime and brings the bytes to the disk; raises RepositoryError."""
+        try:
+            os.utime(self._file, ns=(mtime_ns, mtime_ns))
+            os.fsync(self._file)
+        except OSError as error:
+            raise not_written(self.path, error) from error
+
+    def place(self) -> None:
+        """Gives the file its name; its folder is still to be fsynced. Raises RepositoryError."""
+        try:
+            self.path.replace(self.target)
+            if self._recorded:
+                self._record.unlink(missing_ok=True)
+        except OSError as error:
+            raise not_written(self.target, error) from error
+        os.close(self._file)
+
+    def keep(self) -> None:
+        """Closes it for a later transfer to go on with, or removes what is not worth it."""
+        try:
+            if self.digest.position >= WORTH_A_RECORD:
+                self.checkpoint()
+        except OSError:
+            # On a full disk an older record is as true as it was.
+            pass
+        finally:
+            if self._recorded:
+                os.close(self._file)
+            else:
+                self.drop()
+
+    def drop(self) -> None:
+        """Removes it."""
+        with contextlib.suppress(OSError):
+            self.path.unlink(missing_ok=True)
+            self._record.unlink(missing_ok=True)
+        os.close(self._file)
+
+
+def not_written(path: Path, error: OSError) -> RepositoryError:
+    """The error for a refusal of the local disk: of this one target, or of the whole disk."""
+    sentence = f"{path} cannot be written: {error.strerror or error}."
+    if error.errno in _OF_THIS_FILE:
+        return TargetError(sentence)
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return RepositoryError(
+            sentence, hint="Make room, or raise the quota; what is done is kept."
+        )
+    if error.errno in (errno.EROFS, errno.EACCES, errno.EPERM):
+        return RepositoryError(sentence, hint="The daemon's user must be able to write there.")
+    return RepositoryError(sentence)
+
+
+def sync_folder(folder: Path) -> None:
+    """Brings a folder's entries to the disk; raises RepositoryError."""
+    try:
+        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+    except OSError as error:
+        raise not_written(folder, error) from error

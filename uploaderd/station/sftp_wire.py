@@ -1,0 +1,126 @@
+"""SFTP version 3 as bytes: the few requests that a reader sends, and the answers to them.
+
+Source: draft-ietf-secsh-filexfer-02, and OpenSSH's PROTOCOL for `limits@openssh.com`.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+INIT, VERSION, OPEN, CLOSE, READ, FSTAT, STAT = 1, 2, 3, 4, 5, 8, 17
+STATUS, HANDLE, DATA, ATTRS, EXTENDED, EXTENDED_REPLY = 101, 102, 103, 105, 200, 201
+EOF, NO_SUCH_FILE, PERMISSION_DENIED = 1, 2, 3
+LARGEST_PACKET = 1 << 20
+LIMITS = b"limits@openssh.com"
+
+_HEAD = struct.Struct(">IBI")
+_READ_TAIL = struct.Struct(">QI")
+_WORD = struct.Struct(">I")
+
+
+class ProtocolError(Exception):
+    """The station sent what is no SFTP."""
+
+
+@dataclass(frozen=True, slots=True)
+class Attributes:
+    """A file's attributes; None for what the station does not tell."""
+
+    size: int | None
+    mode: int | None
+    mtime: int | None
+
+
+def text(value: bytes) -> bytes:
+    """A string with its length."""
+    return _WORD.pack(len(value)) + value
+
+
+def init() -> bytes:
+    """The first packet of a session: version 3."""
+    return struct.pack(">IBI", 5, INIT, 3)
+
+
+def request(kind: int, number: int, subject: bytes) -> bytes:
+    """CLOSE, FSTAT (of a handle), STAT (of a path) or EXTENDED (by name)."""
+    return _HEAD.pack(9 + len(subject), kind, number) + text(subject)
+
+
+def open_to_read(number: int, path: bytes) -> bytes:
+    """OPEN for reading, with no attributes."""
+    return _HEAD.pack(17 + len(path), OPEN, number) + text(path) + b"\0\0\0\1\0\0\0\0"
+
+
+def read(number: int, handle: bytes, offset: int, length: int) -> bytes:
+    """READ of a part of an open file."""
+    head = _HEAD.pack(21 + len(handle), READ, number)
+    return head + text(handle) + _READ_TAIL.pack(offset, length)
+
+
+def word(payload: memoryview, at: int) -> int:
+    """An unsigned number of four bytes."""
+    try:
+        number: int = _WORD.unpack_from(payload, at)[0]
+    except struct.error as error:
+        raise ProtocolError("a packet is too short") from error
+    return number
+
+
+def string(payload: memoryview, at: int) -> memoryview:
+    """A string of the payload, in place."""
+    length = word(payload, at)
+    value = payload[at + 4 : at + 4 + length]
+    if len(value) != length:
+        raise ProtocolError("a string is longer than its packet")
+    return value
+
+
+def attributes(payload: memoryview) -> Attributes:
+    """The answer to STAT and FSTAT."""
+    flags, at = word(payload, 0), 4
+    size = mode = mtime = None
+    if flags & 1:
+        size, at = word(payload, at) << 32 | word(payload, at + 4), at + 8
+    if flags & 2:
+        at += 8
+    if flags & 4:
+        mode, at = word(payload, at), at + 4
+    if flags & 8:
+        mtime = word(payload, at + 4)
+    return Attributes(size, mode, mtime)
+
+
+class Splitter:
+    """Cuts the received stream into packets, copying only those that came in pieces."""
+
+    def __init__(self) -> None:
+        self._pieces: list[bytes] = []
+        self._held = 0
+        self._need = 4
+
+    def feed(self, data: bytes) -> Iterator[tuple[int, int, memoryview]]:
+        """Type, number and payload of each packet that is complete now."""
+        if self._pieces:
+            self._pieces.append(data)
+            self._held += len(data)
+            if self._held < self._need:
+                return
+            data = b"".join(self._pieces)
+            self._pieces.clear()
+        view, start, end = memoryview(data), 0, len(data)
+        self._need = 4
+        while end - start >= 4:
+            length = word(view, start)
+            if not 5 <= length <= LARGEST_PACKET:
+                raise ProtocolError(f"a packet of {length} bytes")
+            if end - start < 4 + length:
+                self._need = 4 + length
+                break
+            number = word(view, start + 5)
+            yield view[start + 4], number, view[start + 9 : start + 4 + length]
+            start += 4 + length
+        if start < end:
+            self._pieces.append(data[start:])
+        self._held = end - start
