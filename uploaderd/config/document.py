@@ -44,17 +44,22 @@ def dotted(where: KeyPath) -> str:
     return text
 
 
-def read(path: Path) -> Document:
-    """Reads a JSON file (RFC 8259, UTF-8); a key given twice, NaN and Infinity are errors.
-
-    Raises ConfigError.
-    """
+def text_of(path: Path) -> str:
+    """The text of a UTF-8 file. Raises ConfigError."""
     try:
-        text = path.read_text(encoding="utf-8-sig")
+        return path.read_text(encoding="utf-8-sig")
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read: {error.strerror}") from error
     except UnicodeDecodeError as error:
         raise ConfigError(f"{path}: is not UTF-8 text (byte {error.start})") from error
+
+
+def read(path: Path, text: str | None = None) -> Document:
+    """Reads a JSON file (RFC 8259, UTF-8); a key given twice, NaN and Infinity are errors.
+
+    With `text` the file itself is not looked at. Raises ConfigError.
+    """
+    text = text_of(path) if text is None else text
     try:
         value = json.loads(text, parse_constant=_refuse)
         entries = _entries(text)

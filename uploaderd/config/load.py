@@ -28,9 +28,12 @@ from uploaderd.secret import Secret
 _PASSWORD_KEYS = ("password", "password_file", "password_env", "password_credential")
 
 
-def load_daemon(path: Path) -> DaemonSettings:
-    """Reads `config.json`; relative paths in it are taken from its folder. Raises ConfigError."""
-    file = document.read(path)
+def load_daemon(path: Path, text: str | None = None) -> DaemonSettings:
+    """Reads `config.json`, or its `text`; relative paths are taken from the file's folder.
+
+    Raises ConfigError.
+    """
+    file = document.read(path, text)
     values = _complete(file, _packaged("daemon"), file.value, ())
     mail = values["notifier"].get("mail")
     return DaemonSettings(
@@ -58,12 +61,14 @@ def load_services(folder: Path, repository: Path | None = None) -> tuple[Service
     return tuple(load_service(file, repository) for file in files)
 
 
-def load_service(path: Path, repository: Path | None = None) -> ServiceSettings:
-    """Reads one service file; its name without `.json` is the service's name.
+def load_service(
+    path: Path, repository: Path | None = None, text: str | None = None
+) -> ServiceSettings:
+    """Reads one service file, or its `text`; its name without `.json` is the service's name.
 
     Raises ConfigError.
     """
-    file = document.read(path)
+    file = document.read(path, text)
     values = _complete(file, _packaged("service"), file.value, ())
     wanted = schema(f"behaviour/{values['service']}")
     behaviour = values["behaviour"]

@@ -121,7 +121,7 @@ WRONG_SERVICES: list[tuple[str, dict[str, Any] | str, str]] = [
     (
         "a wrong choice",
         {"behaviour": {"host_key_policy": "no"}},
-        'behaviour.host_key_policy: expected one of "accept-new", "strict"',
+        'behaviour.host_key_policy: expected one of "accept-new", "strict", "insecure"',
     ),
     ("no queue", {"rabbitmq": {"bindings": ["a"]}}, "rabbitmq: the key queue is missing"),
     ("no bindings", {"rabbitmq": {"queue": "a", "bindings": []}}, "bindings: must not be empty"),
