@@ -24,6 +24,7 @@ from typing import Any
 
 import setproctitle
 
+from uploaderd.broker.runtime import Runtime
 from uploaderd.config import load_daemon, load_service
 from uploaderd.config.settings import DaemonSettings, ServiceSettings
 from uploaderd.errors import ConfigError, UploaderError
@@ -48,11 +49,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         texts = _first_line(connection)
     try:
         daemon = load_daemon(arguments.config, texts.get("config"))
-        settings = load_service(
-            arguments.service_file, daemon.repository, texts.get("service")
-        )
+        settings = load_service(arguments.service_file, daemon.repository, texts.get("service"))
     except ConfigError as error:
-        print(f"uploaderd: {error}", file=sys.stderr)
+        sys.stderr.write(f"uploaderd: {error}\n")
         return 1
     name = f"{settings.name}[{arguments.instance}]"
     setproctitle.setproctitle(f"uploaderd: {name}")
@@ -98,8 +97,6 @@ def _run(
         if hasattr(service, "run"):
             service.run(stop, reporter.beat)
             return
-        from uploaderd.broker.runtime import Runtime
-
         Runtime(
             settings.broker,
             settings.queue,

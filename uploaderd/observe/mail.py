@@ -39,7 +39,7 @@ class Mailer:
         self._thread.start()
 
     def tell(self, event: dict[str, Any]) -> None:
-        """Takes note of an event with `subject`, `severity`, `type` and `message`; returns at once."""
+        """Takes note of an event (`subject`, `severity`, `type`, `message`); returns at once."""
         problem = (str(event.get("type")), str(event.get("subject")))
         if event.get("severity") in self._settings.severities:
             if problem in self._problems:

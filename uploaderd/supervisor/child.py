@@ -24,7 +24,7 @@ class Child:
         """Starts it. Raises OSError."""
         self.connection, theirs = socket.socketpair()
         with theirs:
-            self._process = subprocess.Popen(  # noqa: S603 - our own interpreter and module
+            self._process = subprocess.Popen(
                 [
                     sys.executable,
                     "-m",
@@ -38,7 +38,11 @@ class Child:
                 pass_fds=(theirs.fileno(),),
                 start_new_session=True,
                 # systemd's notifications and watchdog are the supervisor's.
-                env={k: v for k, v in os.environ.items() if k not in ("NOTIFY_SOCKET", "WATCHDOG_USEC")},
+                env={
+                    k: v
+                    for k, v in os.environ.items()
+                    if k not in ("NOTIFY_SOCKET", "WATCHDOG_USEC")
+                },
             )
         self.pid = self._process.pid
         self.death = os.pidfd_open(self.pid)

@@ -1,8 +1,8 @@
 """The life of one instance: a worker that is kept alive, and why it is as it is.
 
-    starting → running → stopping → stopped
-        ↑          ↓ dies
-        └── waiting ──→ failed        a crash loop; only a reload starts it again
+starting → running → stopping → stopped
+    ↑          ↓ dies
+    └── waiting ──→ failed        a crash loop; only a reload starts it again
 """
 
 from __future__ import annotations
@@ -171,7 +171,9 @@ class Instance:
         if not self._wanted:
             self._become("stopped", how)
         elif len(self._deaths) >= self.supervision.crash_limit:
-            self._become("failed", f"{len(self._deaths)} deaths within {window:g} s; the last: {how}")
+            self._become(
+                "failed", f"{len(self._deaths)} deaths within {window:g} s; the last: {how}"
+            )
             self._tell("critical", "crash_loop", f"{self.name} has failed: {self.reason}")
         else:
             self._become("waiting", how)
