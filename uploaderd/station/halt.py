@@ -1,0 +1,297 @@
+"""The halt flag: who holds it works on the station, the other side keeps off.
+
+Deployed agents test for the flag and then touch it, which is not atomic; they only look at its
+mtime, in minutes, by the station's clock. Ours is taken with an exclusive create, says in one line
+whose it is, is renewed by the station's own clock, and always released. Its mtime is set a minute
+back, so that an agent that touches it, having tested just before we took it, gives itself away.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import random
+import re
+import secrets
+import socket
+import threading
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import paramiko
+
+from uploaderd.errors import StationHalted
+from uploaderd.station.agent import AgentConfig
+
+_LINE = re.compile(
+    r"uploaderd host=(\S+) boot=(\S+) pid=(\d+) started=(\d+) token=([0-9a-f]+) lease=(\d+)"
+    r" since=(\S+)\n"
+)
+_BACK_S = 60
+_LEASE_S = 1800.0
+_HINT = "The backup is tried again later; a stale flag is removed by the agent after HALT_TIMEOUT."
+
+_held: set[str] = set()
+_held_lock = threading.Lock()
+
+
+@dataclass(frozen=True)
+class Owner:
+    """A process, such that it can be told later whether it still lives."""
+
+    host: str
+    boot: str
+    pid: int
+    started: int
+    """Start of the process in clock ticks since boot, so that a reused pid is told apart."""
+
+    def is_dead(self) -> bool:
+        """Whether it is known to be dead: it ran on this machine, and does so no more."""
+        if self.host != socket.gethostname():
+            return False
+        return self.boot != _boot_id() or _started(self.pid) != self.started
+
+
+def this_process() -> Owner:
+    """The owner that flags of this process name."""
+    pid = os.getpid()
+    return Owner(socket.gethostname(), _boot_id(), pid, _started(pid) or 0)
+
+
+@dataclass(frozen=True)
+class Patience:
+    """How often, and how long (a random time between two, in seconds), a flag is waited for."""
+
+    tries: int = 4
+    shortest_s: float = 5.0
+    longest_s: float = 30.0
+    settle_s: float = 1.0
+    """How long after taking the flag an agent is waited for that had tested it just before."""
+
+
+class HaltFlag:
+    """The station's flag as a context manager; raises StationHalted if somebody else keeps it.
+
+    A flag that a dead process of this machine left behind, or one of ours on any machine that was
+    not renewed for its lease, is taken over. What the connection raises is raised.
+    """
+
+    def __init__(
+        self,
+        sftp: paramiko.SFTPClient,
+        config: AgentConfig,
+        owner: Owner | None = None,
+        *,
+        patience: Patience | None = None,
+        wait: Callable[[float], object] = time.sleep,
+    ) -> None:
+        self._sftp = sftp
+        self._path = config.halt_flag
+        self._owner = owner or this_process()
+        self._patience = patience or Patience()
+        self._wait = wait
+        self._token = secrets.token_hex(8)
+        timeout_s = config.halt_timeout_min * 60
+        self._renew_every_s = min(_LEASE_S, timeout_s) / 4
+        self._line = self._text(min(_LEASE_S, timeout_s))
+        self._mark = 0
+        self._renewed = 0.0
+
+    def __enter__(self) -> Self:
+        for attempt in range(self._patience.tries):
+            if attempt:
+                self._wait(random.uniform(self._patience.shortest_s, self._patience.longest_s))
+            if self._take():
+                return self
+        raise StationHalted(
+            f"The station is halted by {self._holder()}; nothing was touched.", hint=_HINT
+        )
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        try:
+            if self._read() == self._line:
+                self._sftp.remove(self._path)
+        except (OSError, EOFError, paramiko.SSHException):
+            # The link is gone: the flag is recognised as left behind by whoever comes next.
+            if error is None:
+                raise
+        finally:
+            with _held_lock:
+                _held.discard(self._token)
+
+    def renew(self) -> None:
+        """Keep the flag fresh; cheap, asks the station only once a quarter of the lease.
+
+        Raises StationHalted if it is no longer ours.
+        """
+        if time.monotonic() - self._renewed >= self._renew_every_s:
+            self.confirm()
+            self._stamp()
+
+    def confirm(self) -> None:
+        """Make sure that the flag is ours and that no agent touched it; else StationHalted."""
+        if self._read() != self._line or self._mtime() != self._mark:
+            raise StationHalted(
+                f"The halt flag was lost to {self._holder()} during the backup.", hint=_HINT
+            )
+
+    def _take(self) -> bool:
+        if not self._create():
+            return False
+        with _held_lock:
+            _held.add(self._token)
+        try:
+            self._stamp()
+            self._wait(self._patience.settle_s)
+            self.confirm()
+        except StationHalted:
+            # An agent had tested before the flag was there, works now, and will remove it.
+            return self._give_up()
+        except BaseException:
+            self._give_up()
+            with suppress(OSError, EOFError, paramiko.SSHException):
+                self._sftp.remove(self._path)
+            raise
+        return True
+
+    def _give_up(self) -> bool:
+        with _held_lock:
+            _held.discard(self._token)
+        return False
+
+    def _create(self) -> bool:
+        """Create the flag exclusively, after taking a stale one of ours out of the way."""
+        for _ in range(2):
+            try:
+                with self._sftp.open(self._path, "wx") as file:
+                    file.write(self._line)
+                return True
+            except OSError as error:
+                # SFTP version 3 tells "exists" as a plain failure.
+                if error.errno in (errno.ENOENT, errno.EACCES):
+                    raise
+                content = self._read()
+                if content is None:
+                    self._require_folder(error)
+                    continue
+                if not self._is_stale(content) or not self._push_aside(content):
+                    return False
+        return False
+
+    def _require_folder(self, error: OSError) -> None:
+        """Tell a flag that vanished meanwhile from a disk that takes no file."""
+        probe = self._probe_name()
+        try:
+            self._sftp.open(probe, "wx").close()
+            self._sftp.remove(probe)
+        except OSError:
+            raise error from None
+
+    def _is_stale(self, content: bytes) -> bool:
+        match = _LINE.fullmatch(content.decode("utf-8", "replace"))
+        if match is None:
+            return False
+        owner = Owner(match[1], match[2], int(match[3]), int(match[4]))
+        if owner == this_process():
+            with _held_lock:
+                return match[5] not in _held
+        return owner.is_dead() or self._age_s() > int(match[6])
+
+    def _age_s(self) -> float:
+        """Seconds since the flag was renewed, all by the station's clock."""
+        mtime = self._mtime()
+        if mtime is None:
+            return 0.0
+        probe = self._probe_name()
+        with self._sftp.open(probe, "wx") as file:
+            now = file.stat().st_mtime or 0
+        self._sftp.remove(probe)
+        return float(now - mtime - _BACK_S)
+
+    def _push_aside(self, content: bytes) -> bool:
+        """Take away the stale flag, and no other that may stand in its place by now."""
+        aside = self._probe_name()
+        try:
+            self._sftp.posix_rename(self._path, aside)
+        except OSError as error:
+            if error.errno == errno.ENOENT:
+                return True
+            raise
+        if self._read(aside) == content:
+            self._sftp.remove(aside)
+            return True
+        # Somebody was quicker: the flag goes back, but overwrites no other one.
+        with suppress(OSError):
+            self._sftp.rename(aside, self._path)
+        return False
+
+    def _stamp(self) -> None:
+        """Set the mtime by the station's own clock: what a write gives, less a minute."""
+        with self._sftp.open(self._path, "r+") as file:
+            file.write(self._line)
+            file.flush()
+            self._mark = (file.stat().st_mtime or 0) - _BACK_S
+            file.utime((self._mark, self._mark))
+        self._renewed = time.monotonic()
+
+    def _read(self, path: bytes | None = None) -> bytes | None:
+        """The flag's content; none if it is not there. If it is unreadable, that is an error."""
+        try:
+            with self._sftp.open(path or self._path, "r") as file:
+                return file.read(1024)
+        except OSError as error:
+            if error.errno == errno.ENOENT:
+                return None
+            raise
+
+    def _mtime(self) -> int | None:
+        try:
+            return self._sftp.stat(self._path).st_mtime
+        except OSError as error:
+            if error.errno == errno.ENOENT:
+                return None
+            raise
+
+    def _holder(self) -> str:
+        content = (self._read() or b"").decode("utf-8", "replace")
+        match = _LINE.fullmatch(content)
+        if match is None:
+            return "its agent or by hand"
+        return f"uploaderd on {match[1]} (process {match[3]}, since {match[7]})"
+
+    def _text(self, lease_s: float) -> bytes:
+        owner = self._owner
+        since = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+        return (
+            f"uploaderd host={owner.host} boot={owner.boot} pid={owner.pid} "
+            f"started={owner.started} token={self._token} lease={int(lease_s)} since={since}\n"
+        ).encode()
+
+    def _probe_name(self) -> bytes:
+        return self._path + b".uploaderd." + secrets.token_hex(4).encode()
+
+
+@cache
+def _boot_id() -> str:
+    return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+
+
+def _started(pid: int) -> int | None:
+    """Field 22 of /proc/PID/stat (proc(5)); none if there is no such process, or a dead one."""
+    try:
+        text = Path(f"/proc/{pid}/stat").read_text()
+    except OSError:
+        return None
+    fields = text.rpartition(")")[2].split()
+    return None if fields[0] in "ZX" else int(fields[19])
