@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from uploaderd.formats.errors import UNREADABLE, UNSAFE_ARCHIVE, FormatError
+from uploaderd.formats.errors import UNSAFE_ARCHIVE, FormatError
+from uploaderd.formats.files import mapped
 
 FLOOR = 16 << 20
 """Bytes that every file may unpack to."""
@@ -45,13 +46,9 @@ def spill(parts: Iterable[bytes | Bytes], budget: Budget) -> Bytes:
         return _mapped(file)
 
 
-def mapped_file(path: Path) -> Bytes:
-    """A file's bytes, read as they are touched; raises FormatError `unreadable`."""
-    try:
-        with path.open("rb") as file:
-            return _mapped(file)
-    except OSError as error:
-        raise FormatError(UNREADABLE, f"{path.name} cannot be read: {error.strerror}.") from error
+def mapped_bytes(path: Path) -> Bytes:
+    """A file's bytes, read as they are touched; raises FormatError as `files.mapped`."""
+    return np.frombuffer(mapped(path), np.uint8)
 
 
 def _mapped(file: Any) -> Bytes:

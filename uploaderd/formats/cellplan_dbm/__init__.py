@@ -21,7 +21,7 @@ from uploaderd.formats.issues import IssueLog
 from uploaderd.formats.model import ReadOptions, Recording, Spectrum, TraceBlock
 from uploaderd.formats.positions import median_position
 from uploaderd.formats.registry import Format
-from uploaderd.formats.spill import Budget, Bytes, mapped_file, spill
+from uploaderd.formats.spill import Budget, Bytes, mapped_bytes, spill
 
 ZIP_MAGIC = b"PK\x03\x04"
 BLOCK = 1 << 20
@@ -112,7 +112,7 @@ def traces(path: Path, options: ReadOptions) -> Iterator[TraceBlock]:
 
 
 def _sources(path: Path, log: IssueLog) -> Iterator[_Source]:
-    data = mapped_file(path)
+    data = mapped_bytes(path)
     budget = Budget(data.size)
     if data[: len(ZIP_MAGIC)].tobytes() != ZIP_MAGIC:
         source = _source(path.name, data, log, budget)
