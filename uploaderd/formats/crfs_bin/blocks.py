@@ -38,8 +38,6 @@ FEW: Final = 16
 SCAN_BUDGET: Final = 8
 """Checksum bytes spent, for each byte of the file, on finding blocks again after damage."""
 
-_LOW_BYTES = np.uint32(0x00FF00FF)
-_LOW_WORD = np.uint32(0xFFFF)
 _IS_KNOWN = np.zeros(256, np.bool_)
 _IS_KNOWN[sorted(KNOWN_TYPES)] = True
 
@@ -150,8 +148,8 @@ def _verified(data: Bytes, offsets: list[int], reached: int, issues: IssueLog) -
         return 0, Batch(starts, starts, starts, starts)
     ends = np.append(starts[1:], reached)
     stored, marker = data.u32(ends - 8), data.u32(ends - 4)
-    sums = _sums(data, np.append(starts, reached)) - _byte_sums(stored) - _byte_sums(marker)
-    summed, marked = sums == stored, marker == MARKER
+    bounds = np.column_stack((starts, ends - 8)).ravel()
+    summed, marked = _sums(data, bounds) == stored, marker == MARKER
     framed = summed | marked
     count = starts.size if framed.all() else int(framed.argmin())
     types, threads = data.i32(starts + 8), data.i32(starts)
@@ -170,36 +168,19 @@ def _verified(data: Bytes, offsets: list[int], reached: int, issues: IssueLog) -
 
 
 def _sums(data: Bytes, bounds: NDArray[np.int64]) -> NDArray[np.uint32]:
-    """Byte sums modulo 2³² of [bounds[i], bounds[i+1]), by whole words and corrected edges."""
-    first, last = int(bounds[0]) >> 2, int(bounds[-1]) >> 2
-    if bounds[-1] - bounds[0] > 2 * WINDOW:
+    """Byte sums modulo 2³² of [bounds[0], bounds[1]), [bounds[2], bounds[3]), …, in order."""
+    first, last = int(bounds[0]), int(bounds[-1])
+    if last - first > 2 * WINDOW:
         # One block larger than the window comes alone.
         total = sum(
-            int(data.bytes[begin : min(begin + WINDOW, int(bounds[-1]))].sum(dtype=np.int64))
-            for begin in range(int(bounds[0]), int(bounds[-1]), WINDOW)
+            int(data.bytes[begin : min(begin + WINDOW, last)].sum(dtype=np.int64))
+            for begin in range(first, last, WINDOW)
         )
         return np.array([total & 0xFFFFFFFF], np.uint32)
-    words = _byte_sums(data.words[first:last])
-    sums: NDArray[np.uint32] = np.add.reduceat(words, (bounds[:-1] >> 2) - first, dtype=np.uint32)
-    if (bounds & 3).any():
-        edges = np.zeros(bounds.size, np.uint32)
-        for k in range(3):
-            inside = (bounds & 3) > k
-            edges[inside] += data.bytes[(bounds[inside] & ~3) + k]
-        sums += edges[1:] - edges[:-1]
-    return sums
-
-
-def _byte_sums(words: NDArray[np.uint32]) -> NDArray[np.uint32]:
-    """The sum of the four bytes of each word, in a few passes over two 16-bit lanes."""
-    odd = words >> np.uint32(8)
-    odd &= _LOW_BYTES
-    sums = words & _LOW_BYTES
-    sums += odd
-    np.right_shift(sums, np.uint32(16), out=odd)
-    sums += odd
-    sums &= _LOW_WORD
-    return sums
+    sums: NDArray[np.uint32] = np.add.reduceat(
+        data.bytes[first:last], bounds[:-1] - first, dtype=np.uint32
+    )
+    return sums[::2]
 
 
 def _find_again(data: Bytes, damaged: int, budget: int) -> tuple[int, int]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -25,8 +26,16 @@ class _Flow:
     """One flow while the file is walked."""
 
     def __init__(self, group: Group, ordinal: int) -> None:
-        self.first = group.headers[0].copy()
-        self.group = group
+        nothing = group.at[:0].copy()
+        # Without its rows: the group itself would keep its whole window in memory.
+        self.group = dataclasses.replace(
+            group,
+            at=nothing,
+            all_offsets=nothing,
+            all_rows=group.all_rows[:0].copy(),
+            all_headers=group.all_headers[:0].copy(),
+            all_levels_at=nothing,
+        )
         self.count = 0
         self.first_ts: int | None = None
         self.last_ts: int | None = None
@@ -34,9 +43,10 @@ class _Flow:
         self.statistics: CodeStatistics | None = None
 
     def add(self, group: Group) -> None:
-        self.count += len(group.offsets)
-        self.first_ts = self.first_ts if self.count > len(group.offsets) else _time(group, 0)
-        self.last_ts = _time(group, -1)
+        self.count += group.count
+        first, last = (None if t == NO_TIME else t for t in group.times([0, -1]).tolist())
+        self.first_ts = self.first_ts if self.count > group.count else first
+        self.last_ts = last
 
     def add_levels(self, data: Bytes, group: Group) -> None:
         for _, trace, shift in codes(data, group):
@@ -51,11 +61,6 @@ class _Flow:
                     flows=self.ordinal + 1,
                 )
             self.statistics.add(trace, shift)
-
-
-def _time(group: Group, at: int) -> int | None:
-    time = int(group.times[at])
-    return None if time == NO_TIME else time
 
 
 def sniff(head: bytes, _path: Path) -> bool:
@@ -79,7 +84,7 @@ def read(path: Path, options: ReadOptions) -> Recording:
             flow = flows.get(group.key)
             if flow is None:
                 if len(flows) == MAX_FLOWS:
-                    issues.add("too_many_flows", offset=int(group.offsets[0]))
+                    issues.add("too_many_flows", offset=group.offset)
                     continue
                 flow = flows[group.key] = _Flow(group, len(flows))
             flow.add(group)
@@ -122,7 +127,7 @@ def traces(path: Path, options: ReadOptions) -> Iterator[TraceBlock]:
                 levels += shift[:, None].astype(np.float32)
                 levels *= np.float32(0.5)
                 levels += np.float32(zero(group.layout))
-                yield TraceBlock(index[group.key], group.times[part], levels)
+                yield TraceBlock(index[group.key], group.times(part), levels)
 
 
 def _all_groups(data: Bytes, options: ReadOptions) -> Iterator[Group]:
@@ -137,7 +142,7 @@ def _ordered(flows: dict[bytes, _Flow]) -> list[_Flow]:
 
 
 def _spectrum(flow: _Flow, station: Station) -> Spectrum:
-    header, layout = flow.first, flow.group.layout
+    header, layout = flow.group.first, flow.group.layout
     names = layout.fields.names or ()
     number = {name: int(header[name]) for name in names if header[name].ndim == 0}
     start, stop = hertz(layout, header, "start"), hertz(layout, header, "stop")

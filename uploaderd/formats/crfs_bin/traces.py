@@ -22,6 +22,8 @@ MAX_POINTS = 1 << 24
 """Most points in a compressed trace that are believed: such a trace may be longer than its bytes.
 Uncompressed traces are bounded by the file itself."""
 NO_ERROR = -1
+FLOWS_OF_A_WINDOW = 32
+"""Flows told apart by comparison before rows are sorted."""
 
 _WALL = np.dtype({"names": ["wall", "ns"], "formats": ["(8,)u1", "<u4"], "offsets": [0, 8]})
 _TOKEN = re.compile(rb"\xff(.)|\xfe(.)|[^\xff\xfe]+", re.DOTALL)
@@ -29,31 +31,64 @@ _TOKEN = re.compile(rb"\xff(.)|\xfe(.)|[^\xff\xfe]+", re.DOTALL)
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """Blocks of one flow, in file order.
+    """Blocks of one flow, in file order. Only what is asked for is gathered from the parts.
 
     Attributes:
         key: bytes that identify the flow in its file.
         block_type: type of all the blocks.
         thread: thread id of all the blocks.
         layout: their layout.
-        offsets: int64 [n], where the blocks begin.
-        headers: structured [n], their header fields.
-        levels_at: int64 [n], file offset of each block's levels.
-        points: levels in each trace.
+        first: the header of the first block.
         description: text in the block, or `None`.
-        times: int64 [n], ns since 1970; `NO_TIME` if the block has none or it makes no date.
+        at: int64 [n], indices into the following arrays.
+        all_offsets: where blocks begin.
+        all_rows: uint8, payloads up to the header's end.
+        all_headers: structured, their header fields.
+        all_levels_at: file offsets of the levels.
+        offset_ns: the station's clock offset.
     """
 
     key: bytes
     block_type: int
     thread: int
     layout: Layout
-    offsets: NDArray[np.int64]
-    headers: NDArray[Any]
-    levels_at: NDArray[np.int64]
-    points: int
+    first: NDArray[Any]
     description: str | None
-    times: NDArray[np.int64]
+    at: NDArray[np.int64]
+    all_offsets: NDArray[np.int64]
+    all_rows: NDArray[np.uint8]
+    all_headers: NDArray[Any]
+    all_levels_at: NDArray[np.int64]
+    offset_ns: int
+
+    @property
+    def count(self) -> int:
+        """Number of blocks."""
+        return int(self.at.size)
+
+    @property
+    def points(self) -> int:
+        """Levels in each trace."""
+        return int(self.first["points"])
+
+    @property
+    def offset(self) -> int:
+        """Where the first block begins."""
+        return int(self.all_offsets[self.at[0]])
+
+    def field(self, name: str) -> NDArray[np.int64]:
+        """A header field of each block: int64 [n]."""
+        return self.all_headers[name][self.at].astype(np.int64)
+
+    def levels_at(self) -> NDArray[np.int64]:
+        """File offset of each block's levels: int64 [n]."""
+        return self.all_levels_at[self.at]
+
+    def times(self, which: slice | list[int]) -> NDArray[np.int64]:
+        """Times of some of the blocks, ns since 1970; `NO_TIME` where there is none, or no date."""
+        chosen = self.at[which]
+        rows, headers = self.all_rows[chosen], self.all_headers[chosen]
+        return _times(rows, headers, self.layout, self.offset_ns)
 
 
 def groups(data: Bytes, batch: Batch, issues: IssueLog, offset_ns: int) -> Iterator[Group]:
@@ -118,20 +153,21 @@ def _by_key(
     if "exponent" in names:
         fits &= headers["exponent"] <= 9
     keys = _keys(blocks, rows, headers, layout, prefix)
-    for chosen in _equal_rows(keys, fits):
-        offsets = blocks.offsets[chosen]
-        first = headers[chosen][0]
+    for at in _equal_rows(keys, np.flatnonzero(fits)):
+        first = int(at[0])
         yield Group(
-            key=bytes([block_type]) + keys[chosen][0].tobytes(),
+            key=bytes([block_type]) + keys[first].tobytes(),
             block_type=block_type,
-            thread=int(blocks.threads[chosen][0]),
+            thread=int(blocks.threads[first]),
             layout=layout,
-            offsets=offsets,
-            headers=headers[chosen],
-            levels_at=levels_at[chosen],
-            points=int(first["points"]),
-            description=_text(rows[chosen][0], prefix) if layout.described else None,
-            times=_times(rows[chosen], headers[chosen], layout, offset_ns),
+            first=headers[first].copy(),
+            description=_text(rows[first], prefix) if layout.described else None,
+            at=at,
+            all_offsets=blocks.offsets,
+            all_rows=rows,
+            all_headers=headers,
+            all_levels_at=levels_at,
+            offset_ns=offset_ns,
         )
     for _ in _fitting(blocks, fits, issues):
         pass
@@ -159,28 +195,37 @@ def _without_errors(
 
 def _keys(
     blocks: Batch, rows: NDArray[np.uint8], headers: NDArray[Any], layout: Layout, prefix: int
-) -> NDArray[np.uint8]:
-    """What makes a flow, as bytes a block: thread, description and the layout's key fields."""
-    parts = [blocks.threads.astype("<i4").view(np.uint8).reshape(-1, 4)]
+) -> NDArray[np.uint64]:
+    """What makes a flow, in words a block: thread, description and the layout's key fields."""
+    columns = [blocks.threads.astype("<i4").view(np.uint8).reshape(-1, 4)]
     if layout.described:
-        parts.append(rows[:, 20:prefix])
+        columns.append(rows[:, 20:prefix])
     for name in layout.key_fields:
         column = np.ascontiguousarray(headers[name])
-        parts.append(column.view(np.uint8).reshape(len(headers), column.itemsize))
-    return np.concatenate(parts, axis=1)
+        columns.append(column.view(np.uint8).reshape(len(headers), column.itemsize))
+    width = sum(column.shape[1] for column in columns)
+    columns.append(np.zeros((len(headers), -width % 8), np.uint8))
+    return np.concatenate(columns, axis=1).view(np.uint64)
 
 
-def _equal_rows(keys: NDArray[np.uint8], fits: NDArray[np.bool_]) -> Iterator[Any]:
-    """Selections (slice or indices) of rows that are equal among those that fit."""
-    at = np.flatnonzero(fits)
-    if not at.size:
-        return
-    candidates = keys[at]
-    if (candidates == candidates[0]).all():
-        yield slice(None) if at.size == len(keys) else at
-        return
-    whole = candidates.view(np.dtype((np.void, candidates.shape[1])))[:, 0]
-    _, inverse = np.unique(whole, return_inverse=True)
+def _equal_rows(keys: NDArray[np.uint64], at: NDArray[np.int64]) -> Iterator[NDArray[np.int64]]:
+    """Indices of equal rows among those at `at`, one flow after the other.
+
+    A window holds few flows as a rule: each is compared with its first row, column by column. Of
+    what is left after many flows, the rows are sorted.
+    """
+    for _ in range(FLOWS_OF_A_WINDOW):
+        if not at.size:
+            return
+        equal = np.ones(at.size, np.bool_)
+        for column in keys.T:
+            equal &= column[at] == column[at[0]]
+        if equal.all():
+            yield at
+            return
+        yield at[equal]
+        at = at[~equal]
+    _, inverse = np.unique(keys[at], axis=0, return_inverse=True)
     order = np.argsort(inverse, kind="stable")
     yield from np.split(at[order], np.flatnonzero(np.diff(inverse[order])) + 1)
 
@@ -220,18 +265,20 @@ def codes(data: Bytes, group: Group) -> Iterator[tuple[slice, NDArray[Any], NDAr
 
     The level is (code + shift)/2 + `zero(layout)`.
     """
-    offsets = np.zeros(len(group.headers), np.int64)
+    offsets = np.zeros(group.count, np.int64)
     if "offset" in (group.layout.fields.names or ()):
-        offsets = group.headers["offset"].astype(np.int64)
+        offsets = group.field("offset")
+    levels_at = group.levels_at()
     if group.layout.coding is Coding.COMPRESSED:
-        for i in range(len(group.headers)):
-            trace = _decompressed(data, group, i, int(offsets[i]))
+        for i in range(group.count):
+            header = group.all_headers[group.at[i]]
+            trace = _decompressed(data, int(levels_at[i]), header)
             yield slice(i, i + 1), trace[None], 2 * offsets[i : i + 1]
         return
     rows = max(1, (1 << 20) // group.points)
-    for begin in range(0, len(group.headers), rows):
+    for begin in range(0, group.count, rows):
         part = slice(begin, begin + rows)
-        stored: NDArray[Any] = data.rows(group.levels_at[part], group.points)
+        stored: NDArray[Any] = data.rows(levels_at[part], group.points)
         if group.layout.coding is Coding.INVERTED:
             stored = -stored.astype(np.int16)
         yield part, stored, 2 * offsets[part]
@@ -242,18 +289,18 @@ def zero(layout: Layout) -> float:
     return -127.5 if layout.coding in {Coding.PLAIN, Coding.COMPRESSED} else 0.0
 
 
-def _decompressed(data: Bytes, group: Group, i: int, offset: int) -> NDArray[np.int64]:
+def _decompressed(data: Bytes, begin: int, header: NDArray[Any]) -> NDArray[np.int64]:
     """One compressed trace; a skipped point lies one unit below the threshold.
 
     `255, r` skips r points, `254, v` is the literal v, any other byte is a literal. One public
     reader does not know 254: if the count is right only without it, it is a literal, too.
     """
-    begin = int(group.levels_at[i])
-    stored = data.bytes[begin : begin + int(group.headers["nc"][i])].tobytes()
-    below = 2 * (int(group.headers["threshold"][i]) - 1 - offset) + 255
-    filled = np.full(group.points, below, np.int64)
+    points = int(header["points"])
+    stored = data.bytes[begin : begin + int(header["nc"])].tobytes()
+    below = 2 * (int(header["threshold"]) - 1 - int(header["offset"])) + 255
+    filled = np.full(points, below, np.int64)
     if not _fill(filled, stored, escape=True):
-        again = np.full(group.points, below, np.int64)
+        again = np.full(points, below, np.int64)
         if _fill(again, stored, escape=False):
             return again
     return filled
