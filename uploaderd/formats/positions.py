@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from uploaderd.formats.model import Position
 
@@ -39,3 +41,38 @@ def median_position(
         spread_m=float(np.hypot(north, east).max()) * EARTH_RADIUS_M,
         source=source,
     )
+
+
+MAX_FIXES = 1 << 18
+"""Fixes that are kept for the median; of more, every second, fourth, … is kept."""
+
+
+class FixLog:
+    """Gathers any number of valid fixes in bounded memory; their count stays exact."""
+
+    def __init__(self) -> None:
+        self._parts: list[NDArray[np.float64]] = []
+        self._kept, self._stride, self._count = 0, 1, 0
+
+    def add(self, lat: ArrayLike, lon: ArrayLike, alt_m: ArrayLike = np.nan) -> None:
+        """Takes fixes [n] in degrees and metres; "no position" fillers are left out."""
+        columns = np.broadcast_arrays(*(np.asarray(c, np.float64) for c in (lat, lon, alt_m)))
+        fixes = np.column_stack(columns)
+        good = (np.abs(fixes[:, :2]) <= (90, 180)).all(axis=1)
+        fixes = fixes[good & (fixes[:, :2] != -1).any(axis=1)]
+        begin = -self._count % self._stride
+        self._count += len(fixes)
+        self._parts.append(fixes[begin :: self._stride])
+        self._kept += len(self._parts[-1])
+        if self._kept > MAX_FIXES:
+            self._parts = [np.concatenate(self._parts)[::2].copy()]
+            self._stride *= 2
+            self._kept = len(self._parts[0])
+
+    def position(self) -> Position | None:
+        """Median of the fixes, with their number; `None` without one."""
+        if not self._count:
+            return None
+        lat, lon, alt = np.concatenate(self._parts).T
+        found = median_position(lat, lon, None if np.isnan(alt).all() else alt)
+        return dataclasses.replace(found, count=self._count) if found else None

@@ -21,6 +21,7 @@ HEAD_SIZE = 65_536
 
 MODULES: tuple[str, ...] = (
     "crfs_bin",
+    "rflook_bin",
     "cellplan_dbm",
     "sm1809",
     "sigmf_recording",

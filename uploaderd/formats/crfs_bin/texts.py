@@ -12,14 +12,12 @@ from uploaderd.formats.crfs_bin.blocks import PAYLOAD, Batch, Bytes
 from uploaderd.formats.crfs_bin.traces import decoded, wall_times
 from uploaderd.formats.issues import IssueLog
 from uploaderd.formats.model import NO_TIME, Position
-from uploaderd.formats.positions import median_position
+from uploaderd.formats.positions import FixLog
 
 MAX_THREADS = 4096
 """Threads whose names are kept."""
 MAX_TEXT = 4096
 """Bytes of a text that are kept."""
-MAX_FIXES = 1 << 18
-"""Fixes that are kept for the median; of more, every second, fourth, … is kept."""
 QUARTER_NS = 900 * 1_000_000_000
 """Time zones differ by multiples of a quarter of an hour."""
 
@@ -33,8 +31,7 @@ class Station:
         self.unit_info: str | None = None
         self.method: str | None = None
         self.names: dict[int, str] = {}
-        self._fixes: list[NDArray[np.int64]] = []
-        self._kept, self._stride, self._count = 0, 1, 0
+        self._fixes = FixLog()
         self._quarters: Counter[int] = Counter()
 
     def add(self, batch: Batch) -> None:
@@ -78,18 +75,9 @@ class Station:
         self, place: NDArray[np.uint8], altitude: NDArray[np.uint8], valid: NDArray[np.bool_]
     ) -> None:
         """Keeps valid fixes: bytes of latitude and longitude [n, 8] and altitude [n, 4]."""
-        if not valid.any():
-            return
         parts = np.concatenate([place[valid], altitude[valid]], axis=1)
-        fixes = np.ascontiguousarray(parts).view("<i4")
-        begin = -self._count % self._stride
-        self._count += len(fixes)
-        self._fixes.append(fixes[begin :: self._stride].astype(np.int64))
-        self._kept += len(self._fixes[-1])
-        if self._kept > MAX_FIXES:
-            self._fixes = [np.concatenate(self._fixes)[::2]]
-            self._stride *= 2
-            self._kept = len(self._fixes[0])
+        lat, lon, alt = np.ascontiguousarray(parts).view("<i4").T
+        self._fixes.add(lat / 1e6, lon / 1e6, alt / 1e3)
 
     def _compare_clocks(self, rows: NDArray[np.uint8]) -> None:
         """Counts by how many quarters of an hour the wall clock is ahead of GPS time."""
@@ -112,15 +100,7 @@ class Station:
 
     def position(self) -> Position | None:
         """Median of the valid fixes, with their number."""
-        if not self._count:
-            return None
-        lat, lon, alt = np.concatenate(self._fixes).T
-        found = median_position(lat / 1e6, lon / 1e6, alt / 1e3)
-        if found is None or self._stride == 1:
-            return found
-        return Position(
-            found.lat, found.lon, found.alt_m, self._count, found.spread_m, found.source
-        )
+        return self._fixes.position()
 
 
 def _text(payload: bytes, at: int) -> tuple[str, int]:
