@@ -6,15 +6,17 @@ import logging
 import queue
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 
-from uploaderd.errors import RemoteFileError, UploaderError
+from uploaderd.errors import RemoteFileError, RepositoryError, UploaderError
 from uploaderd.station.outcome import Fetched, Limits, Outcome, Refused, Verification
 from uploaderd.station.part_file import TargetError, sync_folder
-from uploaderd.station.sftp_engine import Complete
+from uploaderd.station.reading import Complete
 from uploaderd.station.verification import Verifier
 
 LOG = logging.getLogger(__name__)
 LARGEST_BATCH = 256
+SYNCS_AT_ONCE = 8
 
 
 class Finisher:
@@ -30,6 +32,7 @@ class Finisher:
         """Why no more files can be finished: the disk, or the connection."""
         self.pending = 0
         """Files that were taken and not given out; counted by the caller's thread alone."""
+        self._pool = ThreadPoolExecutor(SYNCS_AT_ONCE, thread_name_prefix="fsync")
         self._thread = threading.Thread(target=self._work, name="finisher", daemon=True)
         self._thread.start()
 
@@ -52,6 +55,7 @@ class Finisher:
         """Waits until all that was taken is finished, or kept; `done` then gives the rest."""
         self._tasks.put(None)
         self._thread.join()
+        self._pool.shutdown()
 
     def _work(self) -> None:
         last = False
@@ -79,9 +83,12 @@ class Finisher:
         if self._limits.verification == "remote_hash":
             hashes = self._verifier.remote_hashes([one.wanted.remote_path for one in left])
         placed: list[Fetched] = []
+        tasks = list(left)
         try:
-            for complete, remote in zip(list(left), hashes, strict=True):
-                result = self._place(complete, remote)
+            # Several at once, for the file system's journal takes them all in one commit.
+            durable = list(self._pool.map(_make_durable, tasks))
+            for complete, remote, state in zip(tasks, hashes, durable, strict=True):
+                result = self._place(complete, remote, state)
                 left.remove(complete)
                 if isinstance(result, Fetched):
                     placed.append(result)
@@ -93,7 +100,9 @@ class Finisher:
             for fetched in placed:
                 self._outcomes.put(fetched)
 
-    def _place(self, complete: Complete, remote: str | None) -> Outcome:
+    def _place(
+        self, complete: Complete, remote: str | None, state: int | RepositoryError
+    ) -> Outcome:
         wanted, part = complete.wanted, complete.part
         ours = part.digest.hexdigest()
         if remote not in (None, ours):
@@ -103,17 +112,15 @@ class Finisher:
                 wanted,
                 RemoteFileError(f"{name} has SHA-256 {remote} at the station, and {ours} here."),
             )
-        mtime_ns = complete.mtime * 10**9
-        if wanted.mtime_ns is not None and wanted.mtime_ns // 10**9 == complete.mtime:
-            mtime_ns = wanted.mtime_ns
         try:
-            part.make_durable(mtime_ns)
+            if isinstance(state, RepositoryError):
+                raise state
             part.place()
         except TargetError as error:
             part.drop()
             return Refused(wanted, error)
         level = self._level(complete, remote)
-        return Fetched(wanted, complete.size, mtime_ns, ours, level)
+        return Fetched(wanted, complete.size, state, ours, level)
 
     def _level(self, complete: Complete, remote: str | None) -> Verification:
         if remote is not None:
@@ -127,3 +134,19 @@ class Finisher:
                 "by size only. Set the verification to double_read to have them read twice."
             )
         return "size"
+
+
+def _make_durable(complete: Complete) -> int | RepositoryError:
+    """Brings the bytes to the disk; gives the mtime that the file has now, or why it is not.
+
+    Nothing is raised, so that every call of a batch has ended before a part file is closed.
+    """
+    mtime_ns = complete.mtime * 10**9
+    told = complete.wanted.mtime_ns
+    if told is not None and told // 10**9 == complete.mtime:
+        mtime_ns = told
+    try:
+        complete.part.make_durable(mtime_ns)
+    except RepositoryError as error:
+        return error
+    return mtime_ns

@@ -12,54 +12,16 @@ import stat
 import struct
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator
-from dataclasses import dataclass, field
 
-from uploaderd.errors import RemoteFileError, StationUnreachable, UploaderError
+from uploaderd.errors import RemoteFileError, StationUnreachable
 from uploaderd.station import sftp_wire as wire
 from uploaderd.station.link import Stream
 from uploaderd.station.outcome import Limits, Refused, Wanted
 from uploaderd.station.part_file import Digest, PartFile, TargetError
+from uploaderd.station.reading import Complete, Reading, changed, refused
+from uploaderd.station.sftp_session import SAFE_READ, Session
 
-SAFE_READ = 32768
-"""What every server must be able to read at once (draft-ietf-secsh-filexfer-02, section 6.4)."""
-LARGEST_READ = 261120
-"""Largest useful read: OpenSSH's limit, 256 KiB less a header."""
 TICK_S = 1.0
-
-
-@dataclass(eq=False, slots=True)
-class Reading:
-    """One file in flight."""
-
-    wanted: Wanted
-    size: int = 0
-    mtime: int = 0
-    part: PartFile | None = None
-    sink: PartFile | Digest | None = None
-    handle: bytes = b""
-    ranges: collections.deque[tuple[int, int]] = field(default_factory=collections.deque)
-    due: int = 0
-    """Answers that are still to come."""
-    queued: bool = False
-    """Open, with ranges that are still to be asked for."""
-    end: wire.Attributes | None = None
-    error: UploaderError | None = None
-
-    @property
-    def name(self) -> str:
-        """The remote path, for a sentence."""
-        return self.wanted.remote_path.decode("utf-8", "backslashreplace")
-
-
-@dataclass(frozen=True)
-class Complete:
-    """A file whose every byte is in its part file."""
-
-    wanted: Wanted
-    part: PartFile
-    size: int
-    mtime: int
-    read_twice: bool
 
 
 class Engine:
@@ -73,11 +35,9 @@ class Engine:
         may_go_on: Callable[[Wanted, PartFile], bool],
     ) -> None:
         """`may_go_on` compares what a part file has with the station, before it is gone on with."""
-        self._stream = stream
+        self._session = Session(stream, stall_s)
         self._limits = limits
-        self._stall_s = stall_s
         self._may_go_on = may_go_on
-        self._splitter = wire.Splitter()
         self._out: list[bytes] = []
         self._number = 0
         self._due: dict[int, tuple[int, Reading, int, int]] = {}
@@ -86,7 +46,6 @@ class Engine:
         self._ready: collections.deque[Reading] = collections.deque()
         self._read_size = SAFE_READ
         self._most_open = limits.files_in_flight
-        self._heard = time.monotonic()
         self._allowed_at = 0.0
         self._ended: list[Complete | Refused] = []
 
@@ -130,49 +89,13 @@ class Engine:
                     result.part.keep()
 
     def _greet(self) -> None:
-        """Opens the session, and asks for the server's limits before the first file."""
-        self._heard = time.monotonic()
-        self._stream.send(wire.init())
-        # The version stands where other answers have their number.
-        kind, version, payload = self._one_packet()
-        if kind != wire.VERSION or version < 3:
-            raise wire.ProtocolError(f"version {version}")
-        if wire.LIMITS in bytes(payload):
-            self._stream.send(wire.request(wire.EXTENDED, 0, wire.LIMITS))
-            kind, _, payload = self._one_packet()
-            if kind == wire.EXTENDED_REPLY and len(payload) >= 32:
-                _, read_size, _, handles = struct.unpack_from(">QQQQ", payload)
-                self._read_size = min(read_size or SAFE_READ, LARGEST_READ)
-                if handles:
-                    self._most_open = min(self._most_open, max(1, handles - 8))
+        """Opens the session, and heeds the server's limits from the first file on."""
+        self._read_size, handles = self._session.open()
+        if handles is not None:
+            self._most_open = min(self._most_open, handles)
         if self._limits.bytes_per_s:
             # Small steps, for an even flow.
             self._read_size = max(4096, min(self._read_size, int(self._limits.bytes_per_s / 4)))
-
-    def _one_packet(self) -> tuple[int, int, memoryview]:
-        while True:
-            for packet in self._packets():
-                return packet
-
-    def _packets(self) -> Iterator[tuple[int, int, memoryview]]:
-        while True:
-            try:
-                data = self._stream.receive(self._patience())
-            except TimeoutError:
-                silence = time.monotonic() - self._heard
-                if silence >= self._stall_s:
-                    raise StationUnreachable(
-                        f"The station has been silent for {silence:.0f} s during the transfer.",
-                        hint="What is complete is kept; the rest goes on where it stopped.",
-                    ) from None
-                return
-            if not data:
-                raise ConnectionResetError("the station closed the session")
-            self._heard = time.monotonic()
-            packets = list(self._splitter.feed(data))
-            yield from packets
-            if packets:
-                return
 
     def _patience(self) -> float:
         """How long to wait for the station before there is something else to do."""
@@ -183,7 +106,7 @@ class Engine:
         return not self._limits.bytes_per_s or time.monotonic() >= self._allowed_at
 
     def _receive(self) -> None:
-        for kind, number, payload in self._packets():
+        for kind, number, payload in self._session.packets(self._patience()):
             try:
                 asked, reading, offset, length = self._due.pop(number)
             except KeyError:
@@ -221,10 +144,8 @@ class Engine:
 
     def _flush(self) -> None:
         if self._out:
-            if len(self._out) == len(self._due):
-                # Nothing was due until now: the station's silence begins here.
-                self._heard = time.monotonic()
-            self._stream.send(b"".join(self._out))
+            # If nothing else was due, the station's silence begins here.
+            self._session.send(b"".join(self._out), first=len(self._out) == len(self._due))
             self._out.clear()
 
     def _fill(self, source: Iterator[Wanted], more: bool, has_room: Callable[[], bool]) -> bool:
@@ -259,7 +180,7 @@ class Engine:
         elif seen.size is None or seen.mtime is None:
             reading.error = RemoteFileError(f"The station tells no size of {reading.name}.")
         elif reading.wanted.size not in (None, seen.size):
-            reading.error = _changed(reading, seen)
+            reading.error = changed(reading, seen)
         else:
             reading.size, reading.mtime = seen.size, seen.mtime
             self._ask(wire.OPEN, reading)
@@ -306,7 +227,7 @@ class Engine:
         if reading.error is not None or reading.sink is None:
             return
         if offset + got > reading.size:
-            reading.error = _changed(reading, None)
+            reading.error = changed(reading, None)
         elif not 0 < got <= length:
             raise wire.ProtocolError(f"{got} bytes where {length} were asked for")
         else:
@@ -319,29 +240,19 @@ class Engine:
     def _take_status(self, asked: int, reading: Reading, offset: int, code: int) -> None:
         if asked == wire.CLOSE or reading.error is not None:
             return
-        if asked == wire.READ and code == wire.EOF:
-            if offset < reading.size:
-                reading.error = _changed(reading, None)
-        elif code == wire.NO_SUCH_FILE:
-            reading.error = RemoteFileError(f"{reading.name} is not there (any more).")
-        elif code == wire.PERMISSION_DENIED:
-            reading.error = RemoteFileError(
-                f"{reading.name} may not be read.",
-                hint="The station's user needs the right to read it.",
-            )
-        else:
-            reading.error = RemoteFileError(
-                f"{reading.name} cannot be read: the station answers with SFTP status {code}."
-            )
+        if asked != wire.READ or code != wire.EOF:
+            reading.error = refused(reading, code)
+        elif offset < reading.size:
+            reading.error = changed(reading, None)
 
     def _settle(self, reading: Reading) -> None:
         """Every answer for the file is there: it is complete, refused, or read on."""
         if reading.error is None and reading.sink is not None:
             end = reading.end
             if end is None or (end.size, end.mtime) != (reading.size, reading.mtime):
-                reading.error = _changed(reading, end)
+                reading.error = changed(reading, end)
             elif not reading.ranges and reading.sink.position != reading.size:
-                reading.error = _changed(reading, None)
+                reading.error = changed(reading, None)
         if reading.error is None and self._reads_on(reading):
             self._ask(wire.OPEN, reading)
             return
@@ -371,12 +282,3 @@ class Engine:
                 f"Two readings of {reading.name} differ: it changes, or the station's disk fails."
             )
         return False
-
-
-def _changed(reading: Reading, seen: wire.Attributes | None) -> RemoteFileError:
-    now = "" if seen is None else f" Now: {seen.size} bytes, mtime {seen.mtime}."
-    return RemoteFileError(
-        f"{reading.name} is not what the station said: {reading.size} bytes, "
-        f"mtime {reading.mtime}.{now}",
-        hint="It was being written, or the station's listing lies; it is tried again later.",
-    )

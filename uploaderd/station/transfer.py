@@ -8,7 +8,8 @@ from uploaderd.errors import UploaderError
 from uploaderd.station.connection import Connection
 from uploaderd.station.finisher import Finisher
 from uploaderd.station.outcome import Fetched, Limits, Outcome, Refused, Verification, Wanted
-from uploaderd.station.sftp_engine import Complete, Engine
+from uploaderd.station.reading import Complete
+from uploaderd.station.sftp_engine import Engine
 from uploaderd.station.verification import Verifier
 
 __all__ = ["Fetched", "Limits", "Outcome", "Refused", "Verification", "Wanted", "fetch"]

@@ -1,0 +1,85 @@
+"""An SFTP session as packets, with a timer of its own for a station that falls silent."""
+
+from __future__ import annotations
+
+import struct
+import time
+from collections.abc import Iterator
+
+from uploaderd.errors import StationUnreachable
+from uploaderd.station import sftp_wire as wire
+from uploaderd.station.link import Stream
+
+SAFE_READ = 32768
+"""What every server must be able to read at once (draft-ietf-secsh-filexfer-02, section 6.4)."""
+LARGEST_READ = 261120
+"""Largest useful read: OpenSSH's limit, 256 KiB less a header."""
+SPARE_HANDLES = 8
+
+
+class Session:
+    """Sends requests and cuts the answers out of the stream."""
+
+    def __init__(self, stream: Stream, stall_s: float) -> None:
+        self._stream = stream
+        self._stall_s = stall_s
+        self._splitter = wire.Splitter()
+        self._heard = time.monotonic()
+
+    def open(self) -> tuple[int, int | None]:
+        """Agrees on version 3; gives the largest read, and how many files may be open if told."""
+        self.send(wire.init(), first=True)
+        # The version stands where other answers have their number.
+        kind, version, payload = self._one_packet()
+        if kind != wire.VERSION or version < 3:
+            raise wire.ProtocolError(f"version {version}")
+        if wire.LIMITS not in bytes(payload):
+            return SAFE_READ, None
+        self.send(wire.request(wire.EXTENDED, 0, wire.LIMITS), first=True)
+        kind, _, payload = self._one_packet()
+        if kind != wire.EXTENDED_REPLY or len(payload) < 32:
+            return SAFE_READ, None
+        _, read_size, _, handles = struct.unpack_from(">QQQQ", payload)
+        return (
+            min(read_size or SAFE_READ, LARGEST_READ),
+            max(1, handles - SPARE_HANDLES) if handles else None,
+        )
+
+    def send(self, requests: bytes, *, first: bool) -> None:
+        """Sends requests; `first` says that no answer was due before them."""
+        if first:
+            self._heard = time.monotonic()
+        self._stream.send(requests)
+
+    def packets(self, patience_s: float) -> Iterator[tuple[int, int, memoryview]]:
+        """Type, number and payload of what comes within the patience, be it nothing.
+
+        Raises StationUnreachable when nothing has come for the stall time, and OSError at the end
+        of the stream.
+        """
+        deadline = time.monotonic() + patience_s
+        packets: list[tuple[int, int, memoryview]] = []
+        while not packets:
+            try:
+                data = self._stream.receive(max(0.001, deadline - time.monotonic()))
+            except TimeoutError:
+                self._check_silence()
+                return
+            if not data:
+                raise ConnectionResetError("the station closed the session")
+            self._heard = time.monotonic()
+            packets.extend(self._splitter.feed(data))
+        yield from packets
+
+    def _check_silence(self) -> None:
+        silence = time.monotonic() - self._heard
+        if silence >= self._stall_s:
+            raise StationUnreachable(
+                f"The station has been silent for {silence:.0f} s during the transfer.",
+                hint="What is complete is kept; the rest goes on where it stopped.",
+            )
+
+    def _one_packet(self) -> tuple[int, int, memoryview]:
+        while True:
+            for packet in self.packets(1.0):
+                return packet
