@@ -5,7 +5,7 @@ from __future__ import annotations
 import gzip
 import re
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, NamedTuple
@@ -137,12 +137,25 @@ def _flows(path: Path, log: IssueLog) -> tuple[list[_Flow], int, int]:
             known[sweep.segments] = _Flow(sweep.segments, 1, sweep.time, sweep.time)
         else:
             incomplete += 1
-    sets = {segments: frozenset(segments) for segments in known}
-    partial = {
-        segments for segments, mine in sets.items() if any(mine < other for other in sets.values())
-    }
-    incomplete += sum(known[segments].sweeps for segments in partial)
-    return [flow for key, flow in known.items() if key not in partial], digits, incomplete
+    kept = [flow for flow in known.values() if _is_whole(flow, known.values())]
+    incomplete += sum(flow.sweeps for flow in known.values()) - sum(flow.sweeps for flow in kept)
+    return kept, digits, incomplete
+
+
+def _is_whole(flow: _Flow, others: Iterable[_Flow]) -> bool:
+    """Whether no other flow shows that this one lacks segments, or mixes two bands.
+
+    Of two flows, one of which has all segments of the other, that with more sweeps is whole: the
+    larger one may come from a change of the band, the smaller one from lost lines.
+    """
+    mine = set(flow.segments)
+    for other in others:
+        theirs = set(other.segments)
+        if mine < theirs and flow.sweeps <= other.sweeps:
+            return False
+        if mine > theirs and flow.sweeps < other.sweeps:
+            return False
+    return True
 
 
 def _sweeps(lines: Iterator[_Line]) -> Iterator[_Sweep]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -120,11 +121,12 @@ def _sources(path: Path, log: IssueLog) -> Iterator[_Source]:
             yield source
         return
     found = False
-    for name, content in archive.members(path, log, budget):
-        found = True
-        source = _source(name, content, log, budget, member=name)
-        if source:
-            yield source
+    with closing(archive.members(path, log, budget)) as members:
+        for name, content in members:
+            found = True
+            source = _source(name, content, log, budget, member=name)
+            if source:
+                yield source
     if not found:
         log.add("no_spectrum")
 

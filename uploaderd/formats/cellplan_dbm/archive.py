@@ -5,7 +5,8 @@ from __future__ import annotations
 import stat
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Generator
+from contextlib import closing
 from pathlib import Path, PureWindowsPath
 
 from uploaderd.formats.errors import DAMAGED, UNSAFE_ARCHIVE, FormatError
@@ -16,7 +17,7 @@ MAX_MEMBERS = 4096
 PIECE = 1 << 20
 
 
-def members(path: Path, log: IssueLog, budget: Budget) -> Iterator[tuple[str, Bytes]]:
+def members(path: Path, log: IssueLog, budget: Budget) -> Generator[tuple[str, Bytes], None, None]:
     """Name and content of every `.dBm` in the archive, one after the other.
 
     A damaged member is noted as `bad_member` and left out. Raises FormatError: `unsafe_archive`
@@ -37,7 +38,8 @@ def members(path: Path, log: IssueLog, budget: Budget) -> Iterator[tuple[str, By
             if not info.filename.lower().endswith(".dbm"):
                 continue
             try:
-                content = spill(_pieces(archive, info), budget)
+                with closing(_pieces(archive, info)) as pieces:
+                    content = spill(pieces, budget)
             except (zipfile.BadZipFile, zlib.error, EOFError, OSError, RuntimeError) as error:
                 # RuntimeError: an encrypted member; NotImplementedError, one of its subclasses:
                 # a method of compression that Python does not have.
@@ -55,7 +57,7 @@ def _check(info: zipfile.ZipInfo) -> None:
         )
 
 
-def _pieces(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> Iterator[bytes]:
+def _pieces(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> Generator[bytes, None, None]:
     with archive.open(info) as member:
         while piece := member.read(PIECE):
             yield piece
