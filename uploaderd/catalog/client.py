@@ -1,0 +1,148 @@
+"""The catalog's client: one connection, safe to use from several threads."""
+
+from __future__ import annotations
+
+import operator
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import fields
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import clickhouse_driver
+from clickhouse_driver import errors
+
+from uploaderd.config.settings import DatabaseSettings
+from uploaderd.errors import CatalogError, Disposition
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
+T = TypeVar("T")
+
+PINNED: Mapping[str, object] = {
+    "async_insert": 0,
+    "insert_deduplicate": 1,
+    "do_not_merge_across_partitions_select_final": 1,
+}
+"""Settings that releases of the server have changed their minds about, set with every query."""
+
+BUSY = {
+    202: "too many queries run at once",
+    241: "the server is short of memory",
+    243: "the server's disk is full",
+    252: "too many parts wait for their merge",
+    159: "the query took too long",
+    209: "the server was too slow",
+    999: "the cluster's keeper is not there",
+    242: "the table is read-only",
+}
+"""Codes of the server that say: later."""
+
+
+class Refused(CatalogError):
+    """The server refuses the statement; no repetition of the same one can help."""
+
+    code = "catalog_refused"
+    disposition = Disposition.FAILED
+
+
+class Catalog:
+    """One native connection to ClickHouse, opened on first use; queries queue at one lock.
+
+    A lost connection is opened again by the next call. A call whose connection broke raises
+    `CatalogError`: whoever repeats it may do so, for every row is idempotent by its key.
+    """
+
+    def __init__(self, settings: DatabaseSettings) -> None:
+        self.settings = settings
+        self._lock = threading.Lock()
+        self._client = clickhouse_driver.Client(
+            host=settings.host,
+            port=settings.port,
+            database=settings.database,
+            user=settings.user,
+            password=settings.password.reveal(),
+            secure=settings.secure,
+            connect_timeout=min(10.0, settings.timeout_s),
+            send_receive_timeout=settings.timeout_s,
+            sync_request_timeout=min(5.0, settings.timeout_s),
+            compression=True,
+            client_name="uploaderd",
+            settings=dict(PINNED),
+            tcp_keepalive=True,
+        )
+
+    def query(self, sql: str, params: Mapping[str, Any] | None = None) -> list[dict[str, Any]]:
+        """Rows of a query as dictionaries; `params` fill `%(name)s`."""
+
+        def ask() -> list[dict[str, Any]]:
+            rows, columns = self._client.execute(sql, params, with_column_types=True)
+            names = [name for name, _ in columns]
+            return [dict(zip(names, row, strict=True)) for row in rows]
+
+        return self._guarded(ask)
+
+    def execute(self, sql: str) -> None:
+        """Runs a statement that gives nothing back."""
+        self._guarded(lambda: self._client.execute(sql))
+
+    def insert(self, table: str, rows: Sequence[DataclassInstance]) -> None:
+        """Inserts rows of one class in one block; back means that the server has them."""
+        if not rows:
+            return
+        names = [f.name for f in fields(rows[0])]
+        values = operator.attrgetter(*names)
+        columns = list(zip(*map(values, rows), strict=True))
+        self.insert_columns(table, names, columns)
+
+    def insert_columns(self, table: str, names: Sequence[str], columns: Sequence[Any]) -> None:
+        """Inserts whole columns, sequences of one length, in one block."""
+        listed = ", ".join(f"`{name}`" for name in names)
+        sql = f"INSERT INTO {table} ({listed}) VALUES"
+        self._guarded(
+            lambda: self._client.execute(
+                sql, columns, columnar=True, settings={"insert_block_size": 10_000_000}
+            )
+        )
+
+    def close(self) -> None:
+        """Closes the connection."""
+        with self._lock:
+            self._client.disconnect()
+
+    def __enter__(self) -> Catalog:
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self.close()
+
+    def _guarded(self, call: Callable[[], T]) -> T:
+        """Runs `call` alone, and makes every failure of the driver a `CatalogError`."""
+        where = f"{self.settings.host}:{self.settings.port}"
+        with self._lock:
+            try:
+                return call()
+            except errors.ServerException as error:
+                first = str(error.message).split(" Stack trace:", 1)[0].strip()
+                if error.code in BUSY:
+                    raise CatalogError(
+                        f"ClickHouse at {where} asks to wait: {BUSY[error.code]} "
+                        f"(code {error.code}).",
+                        hint=first,
+                    ) from error
+                if error.code == 81:
+                    raise Refused(
+                        f"ClickHouse at {where} has no database {self.settings.database}.",
+                        hint="Run `uploaderctl catalog migrate`.",
+                    ) from error
+                raise Refused(f"ClickHouse at {where} refuses: {first}") from error
+            except (errors.Error, OSError, EOFError) as error:
+                self._client.disconnect()
+                raise CatalogError(
+                    f"ClickHouse at {where} cannot be reached: {error or type(error).__name__}.",
+                    hint="Check that it runs and that `database` names its native port.",
+                ) from error
+            except BaseException:
+                # A half-read answer would be taken for the next query's.
+                self._client.disconnect()
+                raise

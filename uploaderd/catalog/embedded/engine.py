@@ -1,0 +1,178 @@
+"""The engine itself: chDB's connections, each a session of its own on one shared server."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import IO, Any
+
+from uploaderd.catalog.embedded import statements
+
+_CODE = re.compile(r"Code: (\d+)\. (.*)", re.DOTALL)
+_NAME = re.compile(r"\(([A-Z0-9_]+)\)\s*$")
+UNKNOWN_SETTING = 115
+CANCELLED = 394
+
+
+class EngineError(Exception):
+    """The engine refuses; `code` is ClickHouse's error code."""
+
+    def __init__(self, code: int, text: str) -> None:
+        super().__init__(text)
+        self.code = code
+
+    @property
+    def name(self) -> str:
+        """The code's name, such as `UNKNOWN_TABLE`."""
+        match = _NAME.search(str(self))
+        return match[1] if match else "UNKNOWN_EXCEPTION"
+
+
+def _translated(error: Exception) -> EngineError:
+    match = _CODE.search(str(error))
+    return EngineError(int(match[1]), match[2]) if match else EngineError(1002, str(error))
+
+
+class DataFolder:
+    """The data folder, held by a lock so that two servers never open it at once."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        path.mkdir(parents=True, exist_ok=True)
+        self._lock: IO[str] = (path / "embedded.lock").open("a+")
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            self._lock.seek(0)
+            holder = self._lock.read().strip() or "unknown"
+            self._lock.close()
+            raise EngineError(
+                76, f"The folder {path} is in use by another embedded server (process {holder})."
+            ) from error
+        self._lock.truncate(0)
+        self._lock.write(f"{os.getpid()}\n")
+        self._lock.flush()
+
+    def close(self) -> None:
+        """Lets the folder go."""
+        self._lock.close()
+
+
+class Session:
+    """One session of the engine: its database, settings and temporary tables are its own.
+
+    One thread uses a session at a time; `cancel` may come from any. Every method raises
+    `EngineError`.
+    """
+
+    def __init__(self, path: Path, number: int) -> None:
+        # chDB takes half a second to import, and only the server needs it.
+        import chdb  # noqa: PLC0415
+
+        self._mark = f"embedded-{number}"
+        self._applied: dict[str, str] = {}
+        try:
+            self._connection: Any = chdb.connect(str(path / "store"))
+        except (RuntimeError, ValueError) as error:
+            raise _translated(error) from error
+
+    def close(self) -> None:
+        """Ends the session; the last one closes the engine."""
+        self._connection.close()
+
+    def on_progress(self, call: Callable[[dict[str, int]], None]) -> None:
+        """`call` gets the engine's running totals, from a thread of the engine."""
+        self._connection.set_progress_callback(call)
+
+    @property
+    def mark(self) -> str:
+        """What the engine's list of queries knows this session's queries by."""
+        return self._applied.get("log_comment", self._mark)
+
+    def apply(self, settings: dict[str, str], important: frozenset[str] = frozenset()) -> None:
+        """Sets a query's settings and takes back those of the query before."""
+        wanted = {"log_comment": self._mark, **settings}
+        for name in self._applied.keys() - wanted.keys():
+            self.run(f"SET {statements.identifier(name)} = DEFAULT")
+            del self._applied[name]
+        for name, value in wanted.items():
+            if self._applied.get(name) == value:
+                continue
+            try:
+                self.run(f"SET {statements.identifier(name)} = {statements.quoted(value)}")
+            except EngineError as error:
+                # As the real server does: a setting of a newer client is passed over.
+                if error.code == UNKNOWN_SETTING and name not in important:
+                    continue
+                raise
+            self._applied[name] = value
+
+    def run(self, sql: str) -> bytes:
+        """Runs any statement; gives its blocks in Native format, one behind the other."""
+        try:
+            return bytes(self._connection.query(sql, "Native").bytes())
+        except (RuntimeError, ValueError) as error:
+            raise _translated(error) from error
+
+    def stream(self, sql: str) -> Iterator[tuple[bytes, int]]:
+        """Native blocks of a SELECT and their numbers of rows, while they come about."""
+        try:
+            result = self._connection.send_query(sql, "Native")
+        except (RuntimeError, ValueError) as error:
+            raise _translated(error) from error
+        try:
+            for chunk in result:
+                yield chunk.bytes(), chunk.rows_read()
+        except (RuntimeError, ValueError) as error:
+            raise _translated(error) from error
+        finally:
+            result.close()
+
+    def describe(self, what: str) -> list[tuple[str, str, str]]:
+        """Name, type and kind of default (`""` for none) of the columns of a table or query."""
+        try:
+            answer = self._connection.query(f"DESCRIBE {what}", "JSONCompactEachRow")
+        except (RuntimeError, ValueError) as error:
+            raise _translated(error) from error
+        lines = answer.bytes().decode().splitlines()
+        return [(name, kind, default) for name, kind, default, *_ in map(json.loads, lines)]
+
+    def open_insert(self, head: str) -> OpenInsert:
+        """Starts an INSERT that takes Native blocks."""
+        try:
+            return OpenInsert(self._connection.send_insert(head, "Native"))
+        except (RuntimeError, ValueError) as error:
+            raise _translated(error) from error
+
+
+class OpenInsert:
+    """An INSERT under way; nothing of it stays unless `finish` came back (one block at a time)."""
+
+    def __init__(self, inserter: Any) -> None:
+        self._inserter = inserter
+
+    def append(self, block: bytes) -> None:
+        """Hands one block over."""
+        try:
+            self._inserter.append(block)
+        except (RuntimeError, ValueError) as error:
+            raise _translated(error) from error
+
+    def finish(self) -> tuple[int, int]:
+        """Commits; gives the rows and bytes written."""
+        try:
+            result = self._inserter.finish()
+        except (RuntimeError, ValueError) as error:
+            raise _translated(error) from error
+        return result.rows_written, result.bytes_written
+
+    def cancel(self) -> None:
+        """Gives up what is not written yet."""
+        try:
+            self._inserter.cancel()
+        except (RuntimeError, ValueError) as error:
+            raise _translated(error) from error

@@ -1,0 +1,24 @@
+"""What the ledger knows of files."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+from uploaderd.catalog.client import Catalog
+
+BATCH = 5_000
+"""Ids a query: its text stays below the server's limit of 256 KiB."""
+
+
+def known(catalog: Catalog, host_id: int, ids: Collection[str]) -> dict[str, str]:
+    """The stage of each of these files that the ledger has; the others are missing."""
+    listed = list(ids)
+    found: dict[str, str] = {}
+    for start in range(0, len(listed), BATCH):
+        rows = catalog.query(
+            "SELECT file_id, argMax(stage, version) AS newest FROM files "
+            "WHERE host_id = %(host_id)s AND file_id IN %(ids)s GROUP BY file_id",
+            {"host_id": host_id, "ids": tuple(listed[start : start + BATCH])},
+        )
+        found.update((row["file_id"], row["newest"]) for row in rows)
+    return found

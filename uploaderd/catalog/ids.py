@@ -1,0 +1,24 @@
+"""Identities that are derived, never drawn: the same file or flow has the same id everywhere."""
+
+from __future__ import annotations
+
+import hashlib
+
+
+def file_id(host_id: int, remote_path: bytes | str, size: int, mtime_ns: int) -> str:
+    """32 hexadecimal digits that name one version of one file of one station.
+
+    A path in bytes and its text (with `surrogateescape`) give the same id.
+    """
+    path = remote_path if isinstance(remote_path, bytes) else _bytes(remote_path)
+    head = f"file\0{host_id}\0{size}\0{mtime_ns}\0".encode()
+    return hashlib.sha256(head + path).hexdigest()[:32]
+
+
+def spectrum_id(sha256: str, flow: int) -> str:
+    """32 hexadecimal digits that name one flow of one file content."""
+    return hashlib.sha256(f"spectrum\0{sha256.lower()}\0{flow}".encode()).hexdigest()[:32]
+
+
+def _bytes(path: str) -> bytes:
+    return path.encode("utf-8", "surrogateescape")

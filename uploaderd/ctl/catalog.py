@@ -1,0 +1,103 @@
+"""`uploaderctl catalog`: brings the database to this release's schema, and checks it."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from uploaderd.config.settings import DatabaseSettings
+
+EPILOG = """examples:
+  uploaderctl catalog migrate
+  uploaderctl catalog migrate --dry-run --host db1 --password-file /run/secrets/db
+  uploaderctl catalog check --json
+"""
+
+
+def add_database_options(parser: argparse.ArgumentParser) -> None:
+    """The options that say which database; without any, the local one."""
+    group = parser.add_argument_group("database")
+    group.add_argument("-s", "--services", type=Path, metavar="DIR", help="take it from services.d")
+    group.add_argument("--host", help="default 127.0.0.1")
+    group.add_argument("--port", type=int, help="native protocol, default 9000")
+    group.add_argument("--database", help="default uploaderd")
+    group.add_argument("--user", help="default default")
+    group.add_argument("--password-file", type=Path, help="file that holds only the password")
+
+
+def database_settings(arguments: argparse.Namespace) -> DatabaseSettings:
+    """The settings that the options name; single options go before the services' folder."""
+    from uploaderd.config import load_services  # noqa: PLC0415 - heavy, only for commands that run
+    from uploaderd.config.settings import DatabaseSettings  # noqa: PLC0415
+    from uploaderd.errors import ConfigError  # noqa: PLC0415
+    from uploaderd.secret import Secret  # noqa: PLC0415
+
+    settings = DatabaseSettings()
+    if arguments.services:
+        services = load_services(arguments.services)
+        if not services:
+            raise ConfigError(f"{arguments.services} holds no service.")
+        settings = services[0].database
+    given: dict[str, Any] = {
+        name: value
+        for name in ("host", "port", "database", "user")
+        if (value := getattr(arguments, name)) is not None
+    }
+    if arguments.password_file:
+        try:
+            text = arguments.password_file.read_text("utf-8").rstrip("\n")
+        except OSError as error:
+            raise ConfigError(
+                f"The password file {arguments.password_file} cannot be read: {error.strerror}."
+            ) from error
+        given["password"] = Secret(text)
+    return replace(settings, **given)
+
+
+def register(commands: Any) -> None:
+    """Adds `catalog migrate` and `catalog check`."""
+    parser = commands.add_parser(
+        "catalog",
+        help="migrate or check the database",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
+    migrate = actions.add_parser("migrate", help="bring the database to this release's schema")
+    migrate.add_argument("--dry-run", action="store_true", help="only say what is pending")
+    check = actions.add_parser("check", help="status 0: the schema is this release's; 1: it is not")
+    for action, run in ((migrate, _migrate), (check, _check)):
+        action.add_argument("--json", action="store_true", help="one JSON object")
+        add_database_options(action)
+        action.set_defaults(run=run)
+
+
+def _migrate(arguments: argparse.Namespace) -> int:
+    from uploaderd.catalog import migrate  # noqa: PLC0415
+
+    settings = database_settings(arguments)
+    if arguments.dry_run:
+        names = migrate.plan(settings)
+        _say(arguments, {"pending": names}, f"pending: {', '.join(names) or 'nothing'}")
+        return 0
+    applied = migrate.migrate(settings)
+    text = f"applied: {', '.join(applied)}" if applied else "the database is up to date"
+    _say(arguments, {"applied": applied}, text)
+    return 0
+
+
+def _check(arguments: argparse.Namespace) -> int:
+    from uploaderd.catalog import migrate  # noqa: PLC0415
+
+    names = migrate.plan(database_settings(arguments))
+    text = f"pending: {', '.join(names)}" if names else "the database is up to date"
+    _say(arguments, {"ok": not names, "pending": names}, text)
+    return 1 if names else 0
+
+
+def _say(arguments: argparse.Namespace, answer: dict[str, Any], text: str) -> None:
+    print(json.dumps(answer) if arguments.json else text)
