@@ -84,8 +84,7 @@ def pending(catalog: Catalog, known: list[Migration]) -> list[Migration]:
     That is, if it is newer than this release, or holds a migration whose text has changed.
     """
     if not catalog.query(
-        "SELECT name FROM system.tables "
-        "WHERE database = currentDatabase() AND name = 'migrations'"
+        "SELECT name FROM system.tables WHERE database = currentDatabase() AND name = 'migrations'"
     ):
         return known
     done = {row["number"]: row for row in catalog.query("SELECT * FROM migrations FINAL")}

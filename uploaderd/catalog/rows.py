@@ -126,7 +126,7 @@ class SpectrumRow:
     level_p50: float = math.nan
     level_p90: float = math.nan
     profile_mean: list[int] = field(default_factory=list)
-    """Level over frequency in tenths of a dB, at most 1,024 bins, −32768 for none; so are the others."""
+    """Level over frequency in tenths of a dB, at most 1,024 bins, -32768 for none; and so on."""
     profile_max: list[int] = field(default_factory=list)
     profile_min: list[int] = field(default_factory=list)
     profile_p90: list[int] = field(default_factory=list)

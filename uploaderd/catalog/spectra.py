@@ -19,6 +19,7 @@ def rows_of(
     recording: Recording,
     file_id: str,
     sha256: str,
+    *,
     host_id: int,
     host_uid: str,
     site_id: str = "",

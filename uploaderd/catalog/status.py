@@ -52,7 +52,8 @@ def host_status(
     number = host_id if host_id is not None else (hosts[0]["host_id"] if hosts else None)
     answer: dict[str, Any] = {"id_host": UNKNOWN if number is None else number}
     if number is None:
-        return answer | _unknown() | {"status": 1, "message": f"Host {host_uid} is not known yet."}
+        message = f"Host {host_uid} is not known yet."
+        return answer | _unknown() | {"status": 1, "message": message}
     files = catalog.query(_FILES, {"host_id": number})[0]
     events = catalog.query(_EVENTS, {"host_id": number})[0]
     host = hosts[0] if hosts else {"last_contact": 0.0, "last_error": ""}
@@ -75,7 +76,12 @@ def host_status(
 
 
 def _unknown() -> dict[str, Any]:
-    keys: tuple[str, ...] = ("host_files", "pending_host_task", "last_host_check", "host_check_error")
+    keys: tuple[str, ...] = (
+        "host_files",
+        "pending_host_task",
+        "last_host_check",
+        "host_check_error",
+    )
     keys += ("pending_backup", "last_backup", "backup_error")
     keys += ("pending_processing", "processing_error", "last_processing")
     return dict.fromkeys(keys, UNKNOWN)

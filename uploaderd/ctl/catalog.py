@@ -31,13 +31,14 @@ def add_database_options(parser: argparse.ArgumentParser) -> None:
 
 def database_settings(arguments: argparse.Namespace) -> DatabaseSettings:
     """The settings that the options name; single options go before the services' folder."""
-    from uploaderd.config import load_services  # noqa: PLC0415 - heavy, only for commands that run
     from uploaderd.config.settings import DatabaseSettings  # noqa: PLC0415
     from uploaderd.errors import ConfigError  # noqa: PLC0415
     from uploaderd.secret import Secret  # noqa: PLC0415
 
     settings = DatabaseSettings()
     if arguments.services:
+        from uploaderd.config import load_services  # noqa: PLC0415
+
         services = load_services(arguments.services)
         if not services:
             raise ConfigError(f"{arguments.services} holds no service.")

@@ -54,7 +54,7 @@ def test_every_table_and_column_has_a_comment(catalog: Catalog) -> None:
 
 def test_the_ledger_knows_the_newest_stage_of_a_file(catalog: Catalog) -> None:
     catalog.insert("files", [file_row(1, "processed", version=2), file_row(2, "fetched")])
-    catalog.insert("files", [file_row(1, "fetched", version=1), file_row(1, "failed", 2)])
+    catalog.insert("files", [file_row(1, "fetched", version=1), file_row(1, "failed", host_id=2)])
     ids = [file_id(1, f"/d/{n}", 9, 8) for n in (1, 2, 3)]
     assert files.known(catalog, 1, ids) == {ids[0]: "processed", ids[1]: "fetched"}
     assert files.known(catalog, 1, []) == {}
@@ -110,8 +110,8 @@ def test_a_changed_migration_is_refused(catalog: Catalog) -> None:
 
 
 def test_of_migrations_at_once_only_one_runs(catalog: Catalog) -> None:
+    catalog.execute("DROP TABLE migrations")
     with migrate._locked(catalog), pytest.raises(CatalogError, match="under way"):
-        catalog.execute("DROP TABLE migrations")
         migrate.migrate(catalog.settings)
     assert migrate.migrate(catalog.settings)
 

@@ -55,13 +55,17 @@ def test_an_empty_answer_has_its_columns(client: Client) -> None:
 
 def test_only_columns_that_can_be_inserted_are_asked_for(client: Client) -> None:
     client.execute(
-        "CREATE TABLE made (a UInt8, b UInt8 DEFAULT a + 1, c UInt8 MATERIALIZED 7, d UInt8 ALIAS a)"
-        " ENGINE = Memory"
+        "CREATE TABLE made (a UInt8, b UInt8 DEFAULT a + 1, c UInt8 MATERIALIZED 7,"
+        " d UInt8 ALIAS a) ENGINE = Memory"
     )
     client.execute("INSERT INTO made VALUES", [(1, 5)])
     client.execute("INSERT INTO made (`a`) VALUES", [(2,)])
     client.execute("INSERT INTO made (* EXCEPT (b)) VALUES", [(3,)])
-    assert client.execute("SELECT a, b, c FROM made ORDER BY a") == [(1, 5, 7), (2, 3, 7), (3, 4, 7)]
+    assert client.execute("SELECT a, b, c FROM made ORDER BY a") == [
+        (1, 5, 7),
+        (2, 3, 7),
+        (3, 4, 7),
+    ]
     assert client.execute("INSERT INTO made SELECT 9, 9") is not None
     client.execute("INSERT INTO made (a, b) VALUES (8, 8)")
     assert client.execute("SELECT count() FROM made") == [(5,)]

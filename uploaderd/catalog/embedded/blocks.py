@@ -20,6 +20,7 @@ WIDTHS = {
     **dict.fromkeys(("UInt128", "Int128", "Decimal128", "UUID", "IPv6"), 16),
     **dict.fromkeys(("UInt256", "Int256", "Decimal256"), 32),
 }
+DECIMAL_WIDTHS = ((9, 4), (18, 8), (38, 16), (76, 32))
 ALIASES = {
     "Point": "Tuple(Float64, Float64)",
     "Ring": "Array(Point)",
@@ -52,8 +53,9 @@ def _split(text: str) -> list[str]:
     for character in characters:
         if quote:
             if character == "\\":
-                character += next(characters, "")
-            elif character == quote:
+                parts[-1] += character + next(characters, "")
+                continue
+            if character == quote:
                 quote = ""
         elif character in "'`\"":
             quote = character
@@ -93,7 +95,7 @@ def _width(type_name: str) -> int:
         return int(arguments[0])
     if name == "Decimal":
         precision = int(arguments[0])
-        return next(width for limit, width in ((9, 4), (18, 8), (38, 16), (76, 32)) if precision <= limit)
+        return next(width for most, width in DECIMAL_WIDTHS if precision <= most)
     if name.startswith("Interval"):
         return 8
     return WIDTHS.get(name, 0)

@@ -6,7 +6,9 @@ import fcntl
 import json
 import os
 import re
-from collections.abc import Callable, Iterator
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import IO, Any
 
@@ -53,6 +55,9 @@ class DataFolder:
             raise EngineError(
                 76, f"The folder {path} is in use by another embedded server (process {holder})."
             ) from error
+        # What a killed server left of inserts that were never acknowledged.
+        shutil.rmtree(path / "spool", ignore_errors=True)
+        (path / "spool").mkdir()
         self._lock.truncate(0)
         self._lock.write(f"{os.getpid()}\n")
         self._lock.flush()
@@ -74,6 +79,7 @@ class Session:
         import chdb  # noqa: PLC0415
 
         self._mark = f"embedded-{number}"
+        self._spool = path / "spool"
         self._applied: dict[str, str] = {}
         try:
             self._connection: Any = chdb.connect(str(path / "store"))
@@ -141,38 +147,15 @@ class Session:
         lines = answer.bytes().decode().splitlines()
         return [(name, kind, default) for name, kind, default, *_ in map(json.loads, lines)]
 
-    def open_insert(self, head: str) -> OpenInsert:
-        """Starts an INSERT that takes Native blocks."""
-        try:
-            return OpenInsert(self._connection.send_insert(head, "Native"))
-        except (RuntimeError, ValueError) as error:
-            raise _translated(error) from error
+    def insert(self, head: str, names: Sequence[str], spool: Path) -> None:
+        """Runs the INSERT whose rows lie in `spool` as Native blocks.
 
+        chDB has an INSERT that takes blocks one by one, but it loses errors that come up while
+        the rows are written: a violated constraint looks like success.
+        """
+        listed = ", ".join(map(statements.identifier, names))
+        self.run(f"{head} SELECT {listed} FROM file({statements.quoted(str(spool))}, 'Native')")
 
-class OpenInsert:
-    """An INSERT under way; nothing of it stays unless `finish` came back (one block at a time)."""
-
-    def __init__(self, inserter: Any) -> None:
-        self._inserter = inserter
-
-    def append(self, block: bytes) -> None:
-        """Hands one block over."""
-        try:
-            self._inserter.append(block)
-        except (RuntimeError, ValueError) as error:
-            raise _translated(error) from error
-
-    def finish(self) -> tuple[int, int]:
-        """Commits; gives the rows and bytes written."""
-        try:
-            result = self._inserter.finish()
-        except (RuntimeError, ValueError) as error:
-            raise _translated(error) from error
-        return result.rows_written, result.bytes_written
-
-    def cancel(self) -> None:
-        """Gives up what is not written yet."""
-        try:
-            self._inserter.cancel()
-        except (RuntimeError, ValueError) as error:
-            raise _translated(error) from error
+    def spool(self) -> IO[bytes]:
+        """An empty file for the rows of an INSERT; it vanishes when closed."""
+        return tempfile.NamedTemporaryFile(dir=self._spool, suffix=".native", buffering=1 << 16)

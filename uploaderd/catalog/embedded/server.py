@@ -79,9 +79,7 @@ class Server:
 
     def _kill(self, mark: str) -> None:
         with self._control_lock, suppress(EngineError):
-            self._control.run(
-                f"KILL QUERY WHERE Settings['log_comment'] = {quoted(mark)} ASYNC"
-            )
+            self._control.run(f"KILL QUERY WHERE Settings['log_comment'] = {quoted(mark)} ASYNC")
 
     def __enter__(self) -> Server:
         return self

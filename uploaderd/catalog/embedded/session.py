@@ -7,6 +7,7 @@ import struct
 import threading
 from collections.abc import Callable
 from contextlib import suppress
+from pathlib import Path
 
 from uploaderd.catalog.embedded import blocks, statements
 from uploaderd.catalog.embedded.engine import CANCELLED, EngineError, Session
@@ -178,16 +179,23 @@ class Client:
             table = statements.identifier(name)
             try:
                 if table not in tables:
-                    columns = ", ".join(f"{statements.identifier(c)} {t}" for c, t in _columns(block))
+                    columns = ", ".join(
+                        f"{statements.identifier(c)} {t}" for c, t in _columns(block)
+                    )
                     self._session.run(f"CREATE TEMPORARY TABLE {table} ({columns}) ENGINE = Memory")
                     tables.append(table)
                 if rows:
-                    insert = self._session.open_insert(f"INSERT INTO {table}")
-                    insert.append(block)
-                    insert.finish()
+                    self._external_rows(table, block)
             except EngineError as error:
                 failure = error
         return failure
+
+    def _external_rows(self, table: str, block: bytes) -> None:
+        with self._session.spool() as spool:
+            spool.write(block)
+            spool.flush()
+            names = [name for name, _ in _columns(block)]
+            self._session.insert(f"INSERT INTO {table}", names, Path(spool.name))
 
     def _run(self, sql: str) -> None:
         waiting = statements.insert(sql)
@@ -241,29 +249,22 @@ class Client:
         self._send(varint(S_DATA), string(""), frame)
 
     def _insert(self, waiting: statements.Insert) -> None:
-        """Sends the columns wanted, takes the blocks, commits after the last one."""
+        """Sends the columns wanted, takes the blocks, and writes them after the last one."""
         columns = self._insert_columns(waiting)
-        insert = self._session.open_insert(waiting.head)
-        failure: EngineError | None = None
-        finished = False
-        try:
-            self._send_block(blocks.header(columns))
+        self._send_block(blocks.header(columns))
+        total = size = 0
+        with self._session.spool() as spool:
             while received := self._next_block():
-                if failure is None and received[2]:
-                    try:
-                        insert.append(received[1])
-                    except EngineError as error:
-                        failure = error
-            if failure is not None:
-                raise failure
-            finished = True
-            rows, size = insert.finish()
-        finally:
-            if not finished:
-                with suppress(EngineError):
-                    insert.cancel()
+                _, block, rows = received
+                if rows:
+                    spool.write(block)
+                total, size = total + rows, size + len(block)
+            if total:
+                spool.flush()
+                names = [name for name, _ in columns]
+                self._session.insert(waiting.head, names, Path(spool.name))
         zeros = varint(0) * 3
-        self._send(varint(S_PROGRESS), zeros, varint(rows), varint(size), varint(S_END))
+        self._send(varint(S_PROGRESS), zeros, varint(total), varint(size), varint(S_END))
 
     def _insert_columns(self, waiting: statements.Insert) -> list[tuple[str, str]]:
         if waiting.expression:

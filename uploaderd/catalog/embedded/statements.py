@@ -67,7 +67,7 @@ def insert(sql: str) -> Insert | None:
 
 def _unquoted(name: str) -> str:
     parts = re.findall(_IDENTIFIER, name)
-    return ".".join(re.sub(r"\\(.)", r"\1", p[1:-1]) if p[0] in "`\"" else p for p in parts)
+    return ".".join(re.sub(r"\\(.)", r"\1", p[1:-1]) if p[0] in '`"' else p for p in parts)
 
 
 def quoted(text: str) -> str:

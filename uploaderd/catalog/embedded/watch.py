@@ -1,4 +1,4 @@
-"""Looks after clients whose queries run: a Cancel packet, or a closed connection, ends the query."""
+"""Ends the queries of clients that send Cancel or close their connection."""
 
 from __future__ import annotations
 

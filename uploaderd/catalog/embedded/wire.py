@@ -145,7 +145,7 @@ def read_frame(source: Source) -> bytes:
 
 def write_frame(content: bytes) -> bytes:
     """`content` as one LZ4 frame."""
-    data = lz4_block.compress(content, store_size=False)
+    data: bytes = lz4_block.compress(content, store_size=False)
     body = struct.pack("<BII", LZ4, len(data) + 9, len(content)) + data
     return _checksum(body) + body
 
