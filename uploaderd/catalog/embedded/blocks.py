@@ -192,3 +192,17 @@ def header(columns: list[tuple[str, str]]) -> bytes:
     """A block of no rows that names columns and their types."""
     names = b"".join(string(name) + string(type_name) for name, type_name in columns)
     return varint(len(columns)) + varint(0) + names
+
+
+def columns(block: bytes) -> list[tuple[str, str]]:
+    """Names and types of the columns of the block that `block` begins with."""
+    source = Source()
+    source.data += block
+    count = source.varint()
+    rows = source.varint()
+    found = []
+    for _ in range(count):
+        found.append((source.string(), source.string()))
+        if rows:
+            skip_column(source, found[-1][1], rows)
+    return found

@@ -180,7 +180,7 @@ class Client:
             try:
                 if table not in tables:
                     columns = ", ".join(
-                        f"{statements.identifier(c)} {t}" for c, t in _columns(block)
+                        f"{statements.identifier(c)} {t}" for c, t in blocks.columns(block)
                     )
                     self._session.run(f"CREATE TEMPORARY TABLE {table} ({columns}) ENGINE = Memory")
                     tables.append(table)
@@ -194,13 +194,18 @@ class Client:
         with self._session.spool() as spool:
             spool.write(block)
             spool.flush()
-            names = [name for name, _ in _columns(block)]
+            names = [name for name, _ in blocks.columns(block)]
             self._session.insert(f"INSERT INTO {table}", names, Path(spool.name))
 
     def _run(self, sql: str) -> None:
         waiting = statements.insert(sql)
         if waiting:
             self._insert(waiting)
+            return
+        self._source.release()
+        if self._source.data[:1] == bytes([CANCEL]):
+            # The Cancel came together with the query, so the watch could not see it.
+            self._send(varint(S_END))
             return
         self._reported = (0, 0, 0)
         self._reporting = True
@@ -218,7 +223,7 @@ class Client:
         total = count = size = 0
         for chunk, rows in self._session.stream(sql):
             if not count:
-                self._send_block(blocks.header(_columns(chunk)))
+                self._send_block(blocks.header(blocks.columns(chunk)))
             self._send_blocks(chunk, rows)
             total, count, size = total + rows, count + 1, size + len(chunk)
         if not count:
@@ -239,7 +244,7 @@ class Client:
         while rest.position < len(data):
             start = rest.position
             if start == 0:
-                self._send_block(blocks.header(_columns(data)))
+                self._send_block(blocks.header(blocks.columns(data)))
             blocks.skip_block(rest)
             self._send_block(data[start : rest.position])
 
@@ -250,7 +255,7 @@ class Client:
 
     def _insert(self, waiting: statements.Insert) -> None:
         """Sends the columns wanted, takes the blocks, and writes them after the last one."""
-        columns = self._insert_columns(waiting)
+        columns = self._insertblocks.columns(waiting)
         self._send_block(blocks.header(columns))
         total = size = 0
         with self._session.spool() as spool:
@@ -266,7 +271,7 @@ class Client:
         zeros = varint(0) * 3
         self._send(varint(S_PROGRESS), zeros, varint(total), varint(size), varint(S_END))
 
-    def _insert_columns(self, waiting: statements.Insert) -> list[tuple[str, str]]:
+    def _insertblocks.columns(self, waiting: statements.Insert) -> list[tuple[str, str]]:
         if waiting.expression:
             described = self._session.describe(
                 f"(SELECT {waiting.expression} FROM {waiting.target})"
@@ -299,17 +304,3 @@ class Client:
             varint(S_EXCEPTION), struct.pack("<i", error.code), string("DB::Exception"),
             string(text), string(""), b"\0",
         )  # fmt: skip
-
-
-def _columns(block: bytes) -> list[tuple[str, str]]:
-    """Names and types of a block's columns."""
-    source = Source()
-    source.data += block
-    count = source.varint()
-    rows = source.varint()
-    columns = []
-    for _ in range(count):
-        columns.append((source.string(), source.string()))
-        if rows:
-            blocks.skip_column(source, columns[-1][1], rows)
-    return columns
