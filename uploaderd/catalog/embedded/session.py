@@ -255,7 +255,7 @@ class Client:
 
     def _insert(self, waiting: statements.Insert) -> None:
         """Sends the columns wanted, takes the blocks, and writes them after the last one."""
-        columns = self._insertblocks.columns(waiting)
+        columns = self._insert_columns(waiting)
         self._send_block(blocks.header(columns))
         total = size = 0
         with self._session.spool() as spool:
@@ -271,7 +271,7 @@ class Client:
         zeros = varint(0) * 3
         self._send(varint(S_PROGRESS), zeros, varint(total), varint(size), varint(S_END))
 
-    def _insertblocks.columns(self, waiting: statements.Insert) -> list[tuple[str, str]]:
+    def _insert_columns(self, waiting: statements.Insert) -> list[tuple[str, str]]:
         if waiting.expression:
             described = self._session.describe(
                 f"(SELECT {waiting.expression} FROM {waiting.target})"
