@@ -26,6 +26,8 @@ READER_MEMORY: Final = "reader_memory"
 """Reading the file took more memory than was allowed."""
 READER_CRASHED: Final = "reader_crashed"
 """The reader ended, or failed in a way that it should not; the fault is the program's."""
+NO_LEVELS: Final = "no_levels"
+"""There are no levels to draw or to export."""
 MISSING_LIBRARY: Final = "missing_library"
 """An optional library that the format or the export needs is not installed."""
 
