@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import socket
 import ssl
 from collections.abc import Iterator
@@ -14,6 +15,10 @@ from uploaderd.config.settings import BrokerSettings, TlsSettings
 from uploaderd.errors import BrokerError, ConfigError
 
 CONNECT_TIMEOUT_S = 10.0
+
+# pika reports each broken connection several times over, as errors with tracebacks; `explain` makes
+# one sentence of it, and whoever calls decides where that goes.
+logging.getLogger("pika").setLevel(logging.CRITICAL)
 
 
 class AccessRefused(BrokerError):

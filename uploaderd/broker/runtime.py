@@ -33,9 +33,10 @@ log = logging.getLogger(__name__)
 
 BEAT_S = 1.0
 DEATH_LIMIT = 2
-DELIVERY_LIMIT = 20
+DELIVERY_LIMIT = 15
 """Deliveries of one message, as the broker counts them, before it is quarantined. A broken
-connection counts as well as a death, so this is far above the limit of our own notes."""
+connection counts as well as a death, so this is far above the limit of our own notes;
+it is below 20, after which RabbitMQ 4 drops what no policy says to keep."""
 REMEMBERED = 1000
 RESCUE_DELAY_S = 5.0
 
@@ -48,6 +49,9 @@ class _Delivery:
     properties: Any
     body: bytes
     rescued: bool = False
+
+    def lost(self) -> bool:
+        return not self.session.alive
 
     def received(self) -> Received:
         properties = self.properties
@@ -96,7 +100,7 @@ class Runtime:
         self._stop = threading.Event()
         self._inbox: queues.SimpleQueue[_Delivery | None] = queues.SimpleQueue()
         # Outcomes that could not be told to the broker: a redelivery is settled by them, and the
-        # work is not done again. Only the workers' threads take out, only the I/O thread puts in.
+        # work is not done again.
         self._unsettled: OrderedDict[str, Sequence[Outgoing]] = OrderedDict()
         wants = Wants(
             parts=topology.plan(broker, queue),
@@ -169,9 +173,13 @@ class Runtime:
             except queues.Empty:
                 continue
             # What came over a connection that is gone will come again over the next one.
-            if delivery is None or not delivery.session.alive or self._stop.is_set():
+            if delivery is None or delivery.lost() or self._stop.is_set():
                 continue
             outgoing = self._outcome(slot, delivery)
+            if delivery.lost():
+                # Before the next delivery is taken, for that may be the same message again.
+                self._remember(delivery, outgoing)
+                continue
             self._link.call(functools.partial(self._settle, delivery, outgoing))
 
     def _outcome(self, slot: int, delivery: _Delivery) -> Sequence[Outgoing]:

@@ -20,6 +20,9 @@ from uploaderd.config.settings import BrokerSettings, QueueSettings
 DELAY_STEPS_S = (1, 5, 15, 60, 300, 900, 3600, 21600)
 """Steps of a delayed publication; a delay is rounded up to one of them."""
 
+UNLIMITED = (1 << 31) - 1
+"""Deliveries of a dead letter: each look at it is one, and RabbitMQ 4 drops after 20 by default."""
+
 QUORUM: Mapping[str, Any] = {"x-queue-type": "quorum"}
 
 
@@ -56,7 +59,7 @@ def plan(broker: BrokerSettings, queue: QueueSettings) -> tuple[Part, ...]:
     return (
         Exchange(broker.exchange, "topic"),
         Exchange(dead_exchange(broker), "direct"),
-        Queue(dead_queue(queue)),
+        Queue(dead_queue(queue), {**QUORUM, "x-delivery-limit": UNLIMITED}),
         Binding(dead_exchange(broker), dead_queue(queue), queue.name),
         *(_waiting(retry_queue(queue, step), step, "", queue.name) for step in _steps(queue)),
         Queue(queue.name),
