@@ -1,0 +1,113 @@
+"""Coordinates to country, state and county, offline, from a table; honest when unknown."""
+
+from __future__ import annotations
+
+import csv
+import math
+from collections import defaultdict
+from dataclasses import dataclass
+from pathlib import Path
+
+from uploaderd.errors import ConfigError
+
+UNKNOWN = "unknown"
+_EARTH_KM = 6371.0
+_COLUMNS = ("country", "state", "county", "latitude", "longitude", "radius_km")
+
+
+@dataclass(frozen=True)
+class Place:
+    """Names of where a position is; `unknown` if the table does not tell."""
+
+    country: str = UNKNOWN
+    state: str = UNKNOWN
+    county: str = UNKNOWN
+
+
+@dataclass(frozen=True)
+class _Seat:
+    place: Place
+    latitude: float
+    longitude: float
+    radius_km: float
+
+
+class Gazetteer:
+    """Circles around the seats of counties; a position is in the nearest one that holds it."""
+
+    def __init__(self, seats: tuple[_Seat, ...] = ()) -> None:
+        self._cells: dict[int, list[_Seat]] = defaultdict(list)
+        for seat in seats:
+            reach = math.degrees(seat.radius_km / _EARTH_KM)
+            for row in range(
+                math.floor(seat.latitude - reach), math.floor(seat.latitude + reach) + 1
+            ):
+                self._cells[row].append(seat)
+
+    def resolve(self, latitude: float, longitude: float) -> Place:
+        """The place of a position (degrees of WGS 84); all `unknown` if no circle holds it.
+
+        Two circles of different counties that both hold it, neither clearly nearer (by a fifth),
+        leave the county unknown; likewise the state: a border is not guessed.
+        """
+        if not (-90 <= latitude <= 90 and -180 <= longitude <= 180):
+            return Place()
+        near = sorted(
+            (
+                (distance, seat.place)
+                for seat in self._cells.get(math.floor(latitude), ())
+                if (distance := _km(seat, latitude, longitude)) <= seat.radius_km
+            ),
+            key=lambda pair: pair[0],
+        )
+        if not near:
+            return Place()
+        rivals = [place for distance, place in near if distance <= near[0][0] * 1.2]
+        first = rivals[0]
+        if len({place.country for place in rivals}) > 1:
+            return Place()
+        if len({place.state for place in rivals}) > 1:
+            return Place(first.country)
+        if len({place.county for place in rivals}) > 1:
+            return Place(first.country, first.state)
+        return first
+
+
+def load(path: Path) -> Gazetteer:
+    """Read a table of places: CSV in UTF-8 with the columns country, state, county, latitude,
+    longitude (degrees) and radius_km. Raises ConfigError naming file and line.
+    """
+    seats = []
+    try:
+        with path.open(encoding="utf-8", newline="") as file:
+            rows = csv.DictReader(file)
+            if missing := set(_COLUMNS) - set(rows.fieldnames or ()):
+                raise ConfigError(f"{path} lacks the columns {', '.join(sorted(missing))}.")
+            for row in rows:
+                try:
+                    seats.append(_seat(row))
+                except (TypeError, ValueError) as error:
+                    raise ConfigError(f"{path}, line {rows.line_num}: {error}.") from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"The table of places {path} cannot be read: {error}.") from error
+    return Gazetteer(tuple(seats))
+
+
+def _seat(row: dict[str, str]) -> _Seat:
+    latitude, longitude = float(row["latitude"]), float(row["longitude"])
+    radius_km = float(row["radius_km"])
+    if not (-90 <= latitude <= 90 and -180 <= longitude <= 180 and 0 < radius_km <= 1000):
+        raise ValueError("latitude, longitude or radius_km is out of range")
+    place = Place(*((row[name] or UNKNOWN) for name in ("country", "state", "county")))
+    return _Seat(place, latitude, longitude, radius_km)
+
+
+def _km(seat: _Seat, latitude: float, longitude: float) -> float:
+    """Great-circle distance by the haversine formula."""
+    here, there = math.radians(latitude), math.radians(seat.latitude)
+    across = math.radians(longitude - seat.longitude)
+    half = (
+        math.sin((there - here) / 2) ** 2
+        + math.cos(here) * math.cos(there) * math.sin(across / 2) ** 2
+    )
+    return 2 * _EARTH_KM * math.asin(min(1.0, math.sqrt(half)))
