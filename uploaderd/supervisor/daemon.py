@@ -131,9 +131,16 @@ class Supervisor:
         else:
             instance.on_report(line)
 
-    def _tell(self, severity: str, kind: str, message: str) -> None:
-        body = {"subject": message, "severity": severity, "type": kind, "message": message}
-        self._mail({**body, "timestamp": time.time()})
+    def _tell(self, severity: str, kind: str, subject: str, message: str) -> None:
+        self._mail(
+            {
+                "subject": subject,
+                "severity": severity,
+                "type": kind,
+                "message": message,
+                "timestamp": time.time(),
+            }
+        )
 
     def _mail(self, event: dict[str, Any]) -> None:
         if self._mailer is not None:

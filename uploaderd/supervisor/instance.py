@@ -33,9 +33,9 @@ class Instance:
         job: Job,
         number: int,
         supervision: SupervisionSettings,
-        tell: Callable[[str, str, str], None],
+        tell: Callable[[str, str, str, str], None],
     ) -> None:
-        """`tell(severity, type, message)` is for what an operator should know."""
+        """`tell(severity, type, subject, message)` is for what an operator should know."""
         self.job = job
         self.number = number
         self.supervision = supervision
@@ -50,6 +50,7 @@ class Instance:
         self._deaths: deque[float] = deque()
         self._delay_s = 0.0
         self._wanted = True
+        self._troubled = False
         self._due = 0.0
         self._started = 0.0
         self._beat = 0.0
@@ -94,6 +95,9 @@ class Instance:
             self._current = {key: line[key] for key in self._current}
         if self.state in ("starting", "hung"):
             self._become("running", "the work loop turns")
+            if self._troubled:
+                self._troubled = False
+                self._tell("info", "crash_loop", f"{self.name} has failed", "it runs again")
 
     def on_death(self) -> None:
         """The worker has ended, asked or not."""
@@ -174,12 +178,13 @@ class Instance:
             self._become(
                 "failed", f"{len(self._deaths)} deaths within {window:g} s; the last: {how}"
             )
-            self._tell("critical", "crash_loop", f"{self.name} has failed: {self.reason}")
+            self._troubled = True
+            self._tell("critical", "crash_loop", f"{self.name} has failed", self.reason)
         else:
             self._become("waiting", how)
             self._due = now + self._delay_s
             self._delay_s = min(2 * self._delay_s, self.supervision.restart_delay_max_s)
-            self._tell("warning", "instance_died", f"{self.name}: {how}")
+            self._tell("warning", "instance_died", f"{self.name} died", how)
 
     def _become(self, state: str, reason: str) -> None:
         bad = state in ("waiting", "failed", "hung")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socketserver
 import threading
 import time
 from collections.abc import Iterator
@@ -10,50 +9,15 @@ from typing import Any
 
 import pytest
 
+from tests.fixtures.smtp import SmtpServer
 from tests.integration.supervisor.running import until
 from uploaderd.config.settings import MailSettings
 from uploaderd.observe.mail import Mailer, digest
 
 
-class _Session(socketserver.StreamRequestHandler):
-    """As much of RFC 5321 as one mail takes."""
-
-    server: Server
-
-    def say(self, line: str) -> None:
-        self.wfile.write(line.encode() + b"\r\n")
-
-    def handle(self) -> None:
-        self.say("220 test")
-        while line := self.rfile.readline():
-            verb = line[:4].upper().strip()
-            if verb == b"QUIT":
-                self.say("221 bye")
-                return
-            if verb == b"MAIL" and self.server.refusals > 0:
-                self.server.refusals -= 1
-                self.say("451 not now")
-            elif verb == b"DATA":
-                self.say("354 go on")
-                lines = iter(self.rfile.readline, b".\r\n")
-                self.server.mails.append(b"".join(lines).decode())
-                self.say("250 ok")
-            else:
-                self.say("250 ok")
-
-
-class Server(socketserver.ThreadingTCPServer):
-    """Keeps the mails that it gets."""
-
-    def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), _Session)
-        self.mails: list[str] = []
-        self.refusals = 0
-
-
 @pytest.fixture
-def server() -> Iterator[Server]:
-    with Server() as server:
+def server() -> Iterator[SmtpServer]:
+    with SmtpServer() as server:
         thread = threading.Thread(target=server.serve_forever)
         thread.start()
         yield server
@@ -71,7 +35,7 @@ def event(subject: str, severity: str = "error", **more: Any) -> dict[str, Any]:
     return {"subject": subject, "severity": severity, "type": "t", "message": message, **more}
 
 
-def test_events_of_a_while_share_a_mail(server: Server) -> None:
+def test_events_of_a_while_share_a_mail(server: SmtpServer) -> None:
     mailer = Mailer(settings(server.server_address[1]))
     for subject in ("one", "two", "three"):
         mailer.tell(event(subject, timestamp=0))
@@ -83,7 +47,7 @@ def test_events_of_a_while_share_a_mail(server: Server) -> None:
     assert len(server.mails) < 3
 
 
-def test_a_problem_is_mailed_once_and_when_it_clears(server: Server) -> None:
+def test_a_problem_is_mailed_once_and_when_it_clears(server: SmtpServer) -> None:
     mailer = Mailer(settings(server.server_address[1]))
     for _ in range(5):
         mailer.tell(event("disk full"))
@@ -98,7 +62,7 @@ def test_a_problem_is_mailed_once_and_when_it_clears(server: Server) -> None:
     assert "Subject: uploaderd: cleared: disk full" in server.mails[1]
 
 
-def test_a_server_that_refuses_is_asked_again_and_nobody_waits(server: Server) -> None:
+def test_a_server_that_refuses_is_asked_again_and_nobody_waits(server: SmtpServer) -> None:
     server.refusals = 2
     mailer = Mailer(settings(server.server_address[1], digest_s=0.05))
     begun = time.monotonic()
@@ -109,7 +73,7 @@ def test_a_server_that_refuses_is_asked_again_and_nobody_waits(server: Server) -
     assert "late is so" in server.mails[0]
 
 
-def test_a_full_hour_holds_mails_back(server: Server) -> None:
+def test_a_full_hour_holds_mails_back(server: SmtpServer) -> None:
     mailer = Mailer(settings(server.server_address[1], mails_per_hour=1, digest_s=0))
     mailer.tell(event("first"))
     until(lambda: server.mails, "the first mail")
