@@ -17,7 +17,7 @@ from uploaderd.formats.issues import IssueLog
 from uploaderd.formats.model import Position, ReadOptions, Recording, Spectrum, TraceBlock
 from uploaderd.formats.positions import median_position
 from uploaderd.formats.registry import Format
-from uploaderd.formats.times import civil_to_ns
+from uploaderd.formats.times import one_civil_to_ns
 
 MAX_LINE = 1 << 26
 """Bytes of a line beyond which a file is no SM.1809."""
@@ -207,9 +207,9 @@ def _day(text: str) -> int:
     match = re.fullmatch(r"(\d{4})-(\d{1,2})-(\d{1,2})", text, re.ASCII)
     if match:
         year, month, day = (int(part) for part in match.groups())
-        times, valid = civil_to_ns((year, month, day), (0, 0, 0))
-        if valid.all():
-            return int(times)
+        time = one_civil_to_ns((year, month, day), (0, 0, 0))
+        if time is not None:
+            return time
     raise FormatError(INVALID_METADATA, "Date is no day of the form YYYY-MM-DD.")
 
 

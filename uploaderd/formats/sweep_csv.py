@@ -18,7 +18,7 @@ from uploaderd.formats.issues import IssueLog
 from uploaderd.formats.model import ReadOptions, Recording, Spectrum, TraceBlock
 from uploaderd.formats.registry import Format
 from uploaderd.formats.spill import Budget
-from uploaderd.formats.times import civil_to_ns
+from uploaderd.formats.times import one_civil_to_ns
 
 GZIP_MAGIC = b"\x1f\x8b"
 MAX_LINE = 1 << 24
@@ -225,12 +225,11 @@ def _line(text: bytes) -> _Line | None:
         return None
     year, month, day, hour, minute, second = (int(part) for part in stamp.groups()[:6])
     fraction = stamp[7] or b""
-    times, valid = civil_to_ns(
-        (year, month, day), (hour, minute, second), int(fraction.ljust(9, b"0"))
-    )
-    if not valid.all():
+    ns = int(fraction.ljust(9, b"0"))
+    time = one_civil_to_ns((year, month, day), (hour, minute, second), ns)
+    if time is None:
         return None
-    return _Line(Segment(low, high, step, bins), int(times), len(fraction), values)
+    return _Line(Segment(low, high, step, bins), time, len(fraction), values)
 
 
 def _is_number(text: bytes) -> bool:

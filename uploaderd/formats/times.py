@@ -46,6 +46,20 @@ def civil_to_ns(
     return np.where(valid, seconds * 1_000_000_000 + ns, 0), valid
 
 
+def one_civil_to_ns(
+    date: tuple[int, int, int], time: tuple[int, int, int], nanosecond: int = 0
+) -> int | None:
+    """As `civil_to_ns` for one time, much faster; `None` if it is none."""
+    leap, second = (1, 59) if time[2] == 60 else (0, time[2])
+    if not 1970 <= date[0] <= 2261:
+        return None
+    try:
+        when = datetime(*date, *time[:2], second, tzinfo=UTC)
+    except ValueError:
+        return None
+    return to_ns(when, nanosecond + leap * 1_000_000_000)
+
+
 def iso(ns: int | None, digits: int = 9) -> str | None:
     """ISO 8601 in UTC with `Z` and `digits` (0 to 9) digits after the second."""
     if ns is None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
-from uploaderd.formats.times import civil_to_ns
+from uploaderd.formats.times import one_civil_to_ns
 
 _STAMP = re.compile(
     r"\s*(\d{1,4})[/\-.,](\d{1,2})[/\-.,](\d{1,4})\s+"
@@ -46,5 +46,4 @@ def to_ns(stamp: str, month_first: bool) -> int | None:
             return None
         hour = hour % 12 + (12 if match[8] == "PM" else 0)
     fraction = int((match[7] or "").ljust(9, "0"))
-    times, valid = civil_to_ns((year, month, day), (hour, minute, second), fraction)
-    return int(times) if valid.all() else None
+    return one_civil_to_ns((year, month, day), (hour, minute, second), fraction)
