@@ -1,7 +1,7 @@
 """Level statistics of one flow, gathered block by block in bounded memory.
 
-Levels come as integer codes on a fixed raster (`CodeStatistics`, exact: histograms of the codes)
-or as floats, whose percentiles are taken on a raster (`FloatStatistics`).
+Levels come as integer codes on a fixed raster (`CodeStatistics`: histograms of the codes) or as
+floats, whose percentiles are taken on a raster (`FloatStatistics`).
 """
 
 from __future__ import annotations
@@ -15,6 +15,11 @@ from uploaderd.formats.model import MAX_BINS, LevelProfile, LevelStatistics, Tra
 
 CHUNK = 1 << 18
 """Levels that are counted at once: their indices (8 bytes each) stay within the cache."""
+
+EXACT_LEVELS = 1 << 22
+"""Levels of a flow up to which `CodeStatistics` counts every one for its percentiles."""
+STRIDE = 8
+"""Of the traces beyond, every `STRIDE`-th is counted for percentiles."""
 
 MAX_CELLS = 1 << 22
 """Most counters (4 bytes each) of all histograms of a file: the memory that statistics take."""
@@ -44,7 +49,9 @@ def bin_edges(points: int, bins: int) -> NDArray[np.int64]:
 class CodeStatistics:
     """Statistics of levels that are `code · step + zero`, code an integer.
 
-    Feeds a histogram of codes for each frequency bin, from which every figure is exact.
+    Count, min, mean, max and the first and last trace are exact. Percentiles come from a histogram
+    of codes for each bin: exact up to `EXACT_LEVELS` levels, of later traces every `STRIDE`-th
+    is counted, with that weight.
 
     Args:
         points: levels in a trace, ≥ 1.
@@ -68,34 +75,67 @@ class CodeStatistics:
         self.points = points
         self.bins = bins_for(points, span, flows)
         self._first, self._span, self._step, self._zero = first, span, step, zero
-        edges = bin_edges(points, self.bins)
-        bin_of_point = np.repeat(np.arange(self.bins), np.diff(edges))
-        self._bin_of_point = bin_of_point
+        self._edges = bin_edges(points, self.bins)
+        self._bin_of_point = np.repeat(np.arange(self.bins), np.diff(self._edges))
         self._counts = np.zeros(self.bins * span, np.uint32)
+        self._low = np.full(points, np.iinfo(np.int32).max, np.int32)
+        self._high = np.full(points, np.iinfo(np.int32).min, np.int32)
+        self._sum = np.zeros(points, np.int64)
+        self._seen = 0
+        self._exact = max(1, EXACT_LEVELS // points)
+        self._waiting: list[tuple[NDArray[Any], int]] = []
+        self._waiting_levels = 0
         self._first_codes: NDArray[Any] | None = None
         self._last_codes: NDArray[Any] | None = None
 
     def add(self, codes: NDArray[Any], shift: int | NDArray[Any] = 0) -> None:
-        """Counts integer codes [n, points]; `shift` (a number, or [n]) is added to each trace's."""
-        if not len(codes):
-            return
+        """Takes integer codes [n, points]; `shift` (a number, or [n]) is added to each trace's."""
         shifts = np.broadcast_to(np.asarray(shift, np.int64), (len(codes),))
-        if self._first_codes is None:
-            self._first_codes = codes[0].astype(np.int64) + shifts[0]
-        self._last_codes = codes[-1].astype(np.int64) + shifts[-1]
         rows = max(1, CHUNK // self.points)
         for begin in range(0, len(codes), rows):
-            self._count(codes[begin : begin + rows], shifts[begin : begin + rows])
+            part, moved = codes[begin : begin + rows], shifts[begin : begin + rows]
+            common = int(moved[0])
+            if (moved != common).any():
+                part, common = (part + moved[:, None]).astype(np.int32), 0
+            self._add_part(part, common)
 
-    def _count(self, codes: NDArray[Any], shifts: NDArray[np.int64]) -> None:
-        """Counts one chunk, all of whose traces may have different shifts."""
-        common = int(shifts[0])
-        if (shifts != common).any():
-            codes, common = codes + shifts[:, None], 0
-        self._widen(int(codes.min()) + common, int(codes.max()) + common)
-        index = codes + (self._bin_of_point * self._span + (common - self._first))
-        counts = np.bincount(index.ravel(), minlength=self._counts.size)
-        self._counts += counts.astype(np.uint32)
+    def _add_part(self, codes: NDArray[Any], shift: int) -> None:
+        """Takes one chunk whose traces have the same shift."""
+        if self._first_codes is None:
+            self._first_codes = codes[0].astype(np.int64) + shift
+        self._last_codes = codes[-1].astype(np.int64) + shift
+        np.minimum(self._low, codes.min(axis=0).astype(np.int32) + shift, out=self._low)
+        np.maximum(self._high, codes.max(axis=0).astype(np.int32) + shift, out=self._high)
+        self._sum += codes.sum(axis=0, dtype=np.int32)
+        self._sum += shift * len(codes)
+        if self._seen < self._exact:
+            self._wait(codes, shift)
+        else:
+            self._wait(codes[-self._seen % STRIDE :: STRIDE], shift)
+        self._seen += len(codes)
+        if self._seen >= self._exact > self._seen - len(codes):
+            self._count_waiting(1)
+        elif self._waiting_levels >= 4 * CHUNK:
+            self._count_waiting(1 if self._seen <= self._exact else STRIDE)
+
+    def _wait(self, codes: NDArray[Any], shift: int) -> None:
+        """Keeps a copy, so that the histogram is brought up to date seldom and with many levels."""
+        if len(codes):
+            self._waiting.append((codes.copy(), shift))
+            self._waiting_levels += codes.size
+
+    def _count_waiting(self, weight: int) -> None:
+        """Counts the waiting codes, chunks of equal shift together."""
+        while self._waiting:
+            shift = self._waiting[0][1]
+            alike = [codes for codes, other in self._waiting if other == shift]
+            self._waiting = [entry for entry in self._waiting if entry[1] != shift]
+            codes = np.concatenate(alike)
+            self._widen(int(codes.min()) + shift, int(codes.max()) + shift)
+            index = codes + (self._bin_of_point * self._span + (shift - self._first))
+            counts = np.bincount(index.ravel(), minlength=self._counts.size)
+            self._counts += (counts * weight).astype(np.uint32)
+        self._waiting_levels = 0
 
     def _widen(self, low: int, high: int) -> None:
         """Makes room for codes from `low` to `high`."""
@@ -109,17 +149,23 @@ class CodeStatistics:
 
     def result(self) -> LevelStatistics | None:
         """The statistics of all that was added; `None` if nothing was."""
-        table = self._counts.reshape(self.bins, self._span)
-        if not table.any():
+        if not self._seen:
             return None
-        levels = (np.arange(self._span) + self._first) * self._step + self._zero
-        total = _figures(table.sum(axis=0, keepdims=True, dtype=np.int64), levels)
-        profile = _figures(table, levels)
-        return LevelStatistics(
-            count=int(table.sum()),
-            **{name: float(values[0]) for name, values in total.items()},
-            profile=LevelProfile(**{n: tuple(v.tolist()) for n, v in profile.items()}),
-        )
+        self._count_waiting(1 if self._seen <= self._exact else STRIDE)
+        table = self._counts.reshape(self.bins, self._span)
+        raster = (np.arange(self._span) + self._first) * self._step + self._zero
+        starts, widths = self._edges[:-1], np.diff(self._edges)
+        profile = _percentiles(table, raster)
+        profile["min"] = np.minimum.reduceat(self._low, starts) * self._step + self._zero
+        profile["max"] = np.maximum.reduceat(self._high, starts) * self._step + self._zero
+        sums = np.add.reduceat(self._sum, starts)
+        profile["mean"] = sums / (widths * self._seen) * self._step + self._zero
+        total = _percentiles(table.sum(axis=0, keepdims=True, dtype=np.int64), raster)
+        count = self.points * self._seen
+        total["min"] = profile["min"].min(keepdims=True)
+        total["max"] = profile["max"].max(keepdims=True)
+        total["mean"] = sums.sum(keepdims=True) / count * self._step + self._zero
+        return _statistics(count, total, profile)
 
     @property
     def first_trace(self) -> TraceSummary | None:
@@ -196,19 +242,15 @@ class FloatStatistics:
         if not count:
             return None
         raster = np.arange(self._span) * self.RASTER + self.LOW
-        total = _figures(table.sum(axis=0, keepdims=True, dtype=np.int64), raster)
-        profile = _figures(table, raster)
+        total = _percentiles(table.sum(axis=0, keepdims=True, dtype=np.int64), raster)
+        profile = _percentiles(table, raster)
         some = per_bin > 0
         profile["min"] = np.where(some, self._min, np.nan)
         profile["max"] = np.where(some, self._max, np.nan)
         profile["mean"] = np.where(some, self._sum / np.maximum(per_bin, 1), np.nan)
         total["min"], total["max"] = self._min.min(keepdims=True), self._max.max(keepdims=True)
         total["mean"] = self._sum.sum(keepdims=True) / count
-        return LevelStatistics(
-            count=count,
-            **{name: float(values[0]) for name, values in total.items()},
-            profile=LevelProfile(**{n: tuple(v.tolist()) for n, v in profile.items()}),
-        )
+        return _statistics(count, total, profile)
 
     @property
     def first_trace(self) -> TraceSummary | None:
@@ -221,18 +263,23 @@ class FloatStatistics:
         return None if self._last is None else summary(self._last)
 
 
-def _figures(table: NDArray[Any], levels: NDArray[Any]) -> dict[str, NDArray[np.float64]]:
-    """Figures of histograms [bins, codes]: each a float64 [bins], NaN where a bin is empty."""
+def _percentiles(table: NDArray[Any], levels: NDArray[Any]) -> dict[str, NDArray[np.float64]]:
+    """p10, p50 and p90 of histograms [bins, codes]: float64 [bins], NaN where a bin is empty."""
     running = table.cumsum(axis=1, dtype=np.int64)
     count = running[:, -1]
-    some = count > 0
-
-    def level_of_rank(rank: NDArray[Any]) -> NDArray[np.float64]:
-        reached = (running >= np.maximum(rank, 1)[:, None]).argmax(axis=1)
-        return np.where(some, levels[reached], np.nan)
-
-    figures = {f"p{p}": level_of_rank(-(-count * p // 100)) for p in (10, 50, 90)}
-    figures["min"] = level_of_rank(np.ones_like(count))
-    figures["max"] = level_of_rank(count)
-    figures["mean"] = np.where(some, (table @ levels) / np.maximum(count, 1), np.nan)
+    figures = {}
+    for p in (10, 50, 90):
+        rank = np.maximum(-(-count * p // 100), 1)
+        reached = (running >= rank[:, None]).argmax(axis=1)
+        figures[f"p{p}"] = np.where(count > 0, levels[reached], np.nan)
     return figures
+
+
+def _statistics(
+    count: int, total: dict[str, NDArray[Any]], profile: dict[str, NDArray[Any]]
+) -> LevelStatistics:
+    return LevelStatistics(
+        count=count,
+        **{name: float(values[0]) for name, values in total.items()},
+        profile=LevelProfile(**{name: tuple(v.tolist()) for name, v in profile.items()}),
+    )
