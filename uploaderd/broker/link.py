@@ -55,7 +55,12 @@ class Link:
         self._thread.start()
 
     def check(self) -> None:
-        """Raises BrokerError if the I/O thread has died, which nothing but a fault makes it do."""
+        """Sees to what was posted; to be called every second or so.
+
+        Raises BrokerError if the I/O thread has died, which nothing but a fault makes it do.
+        """
+        if self._calls:
+            self.wake()
         if not self._thread.is_alive():
             raise BrokerError(f"The broker connection's thread died: {self._fault!r}.")
 
@@ -63,6 +68,10 @@ class Link:
         """Has `what` called in the I/O thread, soon; from any thread, and never lost."""
         self._calls.append(what)
         self.wake()
+
+    def post(self, what: Callable[[], None]) -> None:
+        """As `call`, but with the next `wake` or `check`: for many in a row."""
+        self._calls.append(what)
 
     def call_later(self, delay_s: float, what: Callable[[], None]) -> None:
         """Has `what` called in the I/O thread after a delay; only from that thread."""
@@ -128,7 +137,7 @@ class Link:
     def _on_open(self, connection: Any) -> None:
         self._reason = None
         self.session = Session(
-            connection, self.settings, self._wants, self.wake, self._on_ready, self._on_failure
+            connection, self.settings, self._wants, self._on_ready, self._on_failure
         )
         self.session.open()
 

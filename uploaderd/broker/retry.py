@@ -52,7 +52,7 @@ class QuarantinedError(UploaderError):
     disposition = Disposition.NEVER
 
 
-@dataclass(frozen=True)
+@dataclass(slots=True)
 class Received:
     """What is kept of a delivery in order to publish it once more."""
 

@@ -8,19 +8,18 @@ publication, too: to a retry queue or to the dead letters.
 from __future__ import annotations
 
 import functools
-import hashlib
 import logging
 import queue as queues
 import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from uploaderd import messages
 from uploaderd.broker import retry, topology
+from uploaderd.broker.delivery import Delivery
 from uploaderd.broker.job import Job, Outgoing
 from uploaderd.broker.link import Link
 from uploaderd.broker.quarantine import FlightNotes
@@ -32,6 +31,7 @@ from uploaderd.errors import BrokerError, MessageError, UploaderError
 log = logging.getLogger(__name__)
 
 BEAT_S = 1.0
+COALESCE_S = 0.002
 DEATH_LIMIT = 2
 DELIVERY_LIMIT = 15
 """Deliveries of one message, as the broker counts them, before it is quarantined. A broken
@@ -39,34 +39,6 @@ connection counts as well as a death, so this is far above the limit of our own 
 it is below 20, after which RabbitMQ 4 drops what no policy says to keep."""
 REMEMBERED = 1000
 RESCUE_DELAY_S = 5.0
-
-
-@dataclass(slots=True)
-class _Delivery:
-    session: Session
-    tag: int
-    redelivered: bool
-    properties: Any
-    body: bytes
-    rescued: bool = False
-
-    def lost(self) -> bool:
-        return not self.session.alive
-
-    def received(self) -> Received:
-        properties = self.properties
-        message_id = properties.message_id
-        if not message_id:
-            # Whoever gave none gets one that is the same at the next delivery.
-            message_id = hashlib.sha256(self.body).hexdigest()[:32]
-        return Received(
-            body=self.body,
-            message_id=message_id,
-            correlation_id=properties.correlation_id or "",
-            reply_to=properties.reply_to or "",
-            headers=properties.headers or {},
-            content_type=properties.content_type or "application/json",
-        )
 
 
 class Runtime:
@@ -98,7 +70,7 @@ class Runtime:
         self._run_dir = run_dir
         self._notes: FlightNotes | None = None
         self._stop = threading.Event()
-        self._inbox: queues.SimpleQueue[_Delivery | None] = queues.SimpleQueue()
+        self._inbox: queues.SimpleQueue[Delivery | None] = queues.SimpleQueue()
         # Outcomes that could not be told to the broker: a redelivery is settled by them, and the
         # work is not done again.
         self._unsettled: OrderedDict[str, Sequence[Outgoing]] = OrderedDict()
@@ -156,13 +128,13 @@ class Runtime:
 
     def _on_message(self, session: Session, method: Any, properties: Any, body: bytes) -> None:
         self._inbox.put(
-            _Delivery(session, method.delivery_tag, method.redelivered, properties, body)
+            Delivery(session, method.delivery_tag, method.redelivered, properties, body)
         )
 
     # In a worker's thread
 
     def _work(self, slot: int) -> None:
-        beaten = 0.0
+        beaten = woken = 0.0
         while not self._stop.is_set():
             now = time.monotonic()
             if now - beaten >= BEAT_S:
@@ -180,9 +152,14 @@ class Runtime:
                 # Before the next delivery is taken, for that may be the same message again.
                 self._remember(delivery, outgoing)
                 continue
-            self._link.call(functools.partial(self._settle, delivery, outgoing))
+            self._link.post(functools.partial(self._settle, delivery, outgoing))
+            # Waking the other thread costs more than a quick handler: one wake serves a few.
+            now = time.monotonic()
+            if now - woken >= COALESCE_S or self._inbox.empty():
+                woken = now
+                self._link.wake()
 
-    def _outcome(self, slot: int, delivery: _Delivery) -> Sequence[Outgoing]:
+    def _outcome(self, slot: int, delivery: Delivery) -> Sequence[Outgoing]:
         received = delivery.received()
         job = Job(
             body={},
@@ -246,7 +223,7 @@ class Runtime:
             job.reply({"status": 0, "message": text})
         return [retry.after(error, received, self._broker, self._queue)]
 
-    def _reply(self, delivery: _Delivery, body: bytes) -> None:
+    def _reply(self, delivery: Delivery, body: bytes) -> None:
         properties = delivery.properties
         answer = Outgoing(
             routing_key=properties.reply_to,
@@ -258,7 +235,7 @@ class Runtime:
         )
         self._link.call(functools.partial(delivery.session.publish, [answer], _unheeded))
 
-    def _send_now(self, delivery: _Delivery, outgoing: Sequence[Outgoing]) -> None:
+    def _send_now(self, delivery: Delivery, outgoing: Sequence[Outgoing]) -> None:
         failures: queues.SimpleQueue[BrokerError | None] = queues.SimpleQueue()
         self._link.call(functools.partial(delivery.session.publish, outgoing, failures.put))
         while True:
@@ -275,7 +252,7 @@ class Runtime:
 
     # In the I/O thread
 
-    def _settle(self, delivery: _Delivery, outgoing: Sequence[Outgoing]) -> None:
+    def _settle(self, delivery: Delivery, outgoing: Sequence[Outgoing]) -> None:
         session = delivery.session
         if not session.alive:
             self._remember(delivery, outgoing)
@@ -285,10 +262,11 @@ class Runtime:
             session.ack_later(delivery.tag)
 
     def _published(
-        self, delivery: _Delivery, outgoing: Sequence[Outgoing], failure: BrokerError | None
+        self, delivery: Delivery, outgoing: Sequence[Outgoing], failure: BrokerError | None
     ) -> None:
         if failure is None:
             delivery.session.ack_later(delivery.tag)
+            self._link.wake()
         elif isinstance(failure, LostError):
             self._remember(delivery, outgoing)
         elif not delivery.rescued:
@@ -302,7 +280,7 @@ class Runtime:
             later = functools.partial(self._settle, delivery, outgoing)
             self._link.call_later(RESCUE_DELAY_S, later)
 
-    def _remember(self, delivery: _Delivery, outgoing: Sequence[Outgoing]) -> None:
+    def _remember(self, delivery: Delivery, outgoing: Sequence[Outgoing]) -> None:
         self._unsettled[delivery.received().message_id] = outgoing
         while len(self._unsettled) > REMEMBERED:
             self._unsettled.popitem(last=False)

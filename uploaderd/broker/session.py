@@ -57,7 +57,6 @@ class Session:
     connection: Any
     settings: BrokerSettings
     wants: Wants
-    wake: Callable[[], None]
     on_ready: Callable[[], None]
     fail: Callable[[BaseException], None]
     alive: bool = True
@@ -121,7 +120,6 @@ class Session:
     def ack_later(self, tag: int) -> None:
         """Acknowledges a delivery with the next `flush`."""
         self._to_ack.add(tag)
-        self.wake()
 
     def flush(self) -> None:
         """Sends the acknowledgements: one for a run of the oldest, one each for the others.
