@@ -15,6 +15,8 @@ from uploaderd.errors import CatalogError
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
 
+    Waiting = tuple[Sequence[DataclassInstance], Future[None], float]
+
 
 class GroupCommit:
     """Gathers the rows of one table until there are enough or the first has waited long enough.
@@ -38,7 +40,7 @@ class GroupCommit:
         self._max_rows = max_rows
         self._max_delay_s = max_delay_s
         self._max_waiting_rows = max_waiting_rows
-        self._waiting: list[tuple[Sequence[DataclassInstance], Future[None], float]] = []
+        self._waiting: list[Waiting] = []
         self._count = 0
         self._closing = False
         self._changed = threading.Condition()
@@ -89,7 +91,7 @@ class GroupCommit:
                 for _, done, _ in group:
                     done.set_result(None)
 
-    def _next_group(self) -> list[tuple[Sequence[DataclassInstance], Future[None], float]]:
+    def _next_group(self) -> list[Waiting]:
         """The next block's rows once they are due; an empty list at the end."""
         with self._changed:
             self._changed.wait_for(lambda: self._closing or self._waiting)
@@ -100,7 +102,8 @@ class GroupCommit:
                 lambda: self._closing or self._count >= self._max_rows,
                 timeout=max(0.0, due - time.monotonic()),
             )
-            group, total = [], 0
+            group: list[Waiting] = []
+            total = 0
             while self._waiting and (not group or total < self._max_rows):
                 group.append(self._waiting.pop(0))
                 total += len(group[-1][0])
