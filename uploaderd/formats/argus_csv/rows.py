@@ -119,22 +119,22 @@ def _parse(block: bytes, plan: Layout) -> Rows:
     wanted = 2 * plan.measured
     quotes = np.append(np.flatnonzero(data == 34), np.full(wanted, data.size))
     first = np.searchsorted(quotes, begins)
-    marks = quotes[first[:, None] + np.arange(wanted)]
+    marks = quotes[first + np.arange(wanted)[:, None]]
     sound = _shaped(data, begins, ends, marks)
-    marks = marks[sound]
-    opened, closed = marks[:, 0::2] + 1, marks[:, 1::2]
-    frequency, good = decimals.parse(data, opened[:, 1], closed[:, 1])
-    level, good_level = decimals.parse(data, opened[:, 2], closed[:, 2])
+    marks = marks[:, sound]
+    opened, closed = marks[0::2] + 1, marks[1::2]
+    frequency, good = decimals.parse(data, opened[1], closed[1])
+    level, good_level = decimals.parse(data, opened[2], closed[2])
     good &= good_level & (frequency >= 0) & (frequency < 1e13)
-    count = np.ones(len(marks))
+    count = np.ones(marks.shape[1])
     if plan.compressed:
         column = plan.columns.index("Value Count")
-        count, good_count = decimals.parse(data, opened[:, column], closed[:, column])
+        count, good_count = decimals.parse(data, opened[column], closed[column])
         good &= good_count & (count >= 0)
     keep = good & (count > 0)
     return Rows(
         data=data,
-        stamps=np.stack([opened[keep, 0], closed[keep, 0]], axis=1),
+        stamps=np.stack([opened[0, keep], closed[0, keep]], axis=1),
         frequency=frequency[keep].astype(np.int64),
         level=level[keep].astype(np.float32),
         counts=count[keep].astype(np.int64),
@@ -145,11 +145,11 @@ def _parse(block: bytes, plan: Layout) -> Rows:
 def _shaped(data: Bytes, begins: Places, ends: Places, marks: Places) -> NDArray[np.bool_]:
     """Which rows are `"…","…",…` in all measured columns, and end after them or in a quote."""
     limit = data.size - 1
-    sound = (marks[:, 0] == begins) & (marks[:, -1] < ends)
-    after = np.minimum(marks[:, 1::2] + 1, limit)
-    sound &= (data[after] == 44).all(axis=1)
-    sound &= (marks[:, 2::2] == marks[:, 1:-1:2] + 2).all(axis=1)
-    tail = np.minimum(after[:, -1] + 1, limit)
+    sound = (marks[0] == begins) & (marks[-1] < ends)
+    after = np.minimum(marks[1::2] + 1, limit)
+    sound &= (data[after] == 44).all(axis=0)
+    sound &= (marks[2::2] == marks[1:-1:2] + 2).all(axis=0)
+    tail = np.minimum(after[-1] + 1, limit)
     char = data[tail]
     empty = (char == 10) | (char == 13)
     closed = (data[ends - 1] == 34) | ((data[ends - 1] == 13) & (data[ends - 2] == 34))
