@@ -96,7 +96,7 @@ class CodeStatistics:
             part, moved = codes[begin : begin + rows], shifts[begin : begin + rows]
             common = int(moved[0])
             if (moved != common).any():
-                part, common = (part + moved[:, None]).astype(np.int32), 0
+                part, common = part + moved.astype(np.int16)[:, None], 0
             self._add_part(part, common)
 
     def _add_part(self, codes: NDArray[Any], shift: int) -> None:

@@ -217,6 +217,17 @@ def test_sound_blocks_of_any_content_do_no_harm(
         assert block.levels.ndim == 2
 
 
+def test_a_threshold_that_no_receiver_has_takes_no_memory(tmp_path: Path) -> None:
+    path = tmp_path / "file.bin"
+    flow = writer.FlowPlan(1, "", 88_000_000, 108_000_000, 64, threshold=2_000_000_000)
+    sound = writer.FlowPlan(1, "", 88_000_000, 108_000_000, 64)
+    rows = [(0, T0, levels_of(50, 1)), (1, T0, levels_of(50, 1))]
+    writer.write(path, [flow, sound], rows, hostname="rfeye009999")
+    recording = formats.read(path, statistics=True)
+    assert [i.kind for i in recording.issues] == ["bad_block"]
+    assert [s.threshold for s in recording.spectra] == [-90]
+
+
 def test_damage_costs_only_what_it_touches(tmp_path: Path, valid: bytes) -> None:
     whole = formats.read(valid_file(tmp_path / "whole.bin"))
     path = tmp_path / "damaged.bin"

@@ -21,6 +21,8 @@ MAX_DESCRIPTION = 4096
 MAX_POINTS = 1 << 24
 """Most points in a compressed trace that are believed: such a trace may be longer than its bytes.
 Uncompressed traces are bounded by the file itself."""
+MAX_LEVEL = 300
+"""Largest threshold or offset, in dB, that is believed where it is stored in 32 bits."""
 NO_ERROR = -1
 FLOWS_OF_A_WINDOW = 32
 """Flows told apart by comparison before rows are sorted."""
@@ -150,6 +152,8 @@ def _by_key(
     fits = (levels_at + stored <= blocks.offsets + PAYLOAD + blocks.lengths) & (stored > 0)
     if layout.coding is Coding.COMPRESSED:
         fits &= (headers["points"] > 0) & (headers["points"] <= MAX_POINTS)
+        for name in ("threshold", "offset"):
+            fits &= np.abs(headers[name].astype(np.int64)) <= MAX_LEVEL
     if "exponent" in names:
         fits &= headers["exponent"] <= 9
     keys = _keys(blocks, rows, headers, layout, prefix)
