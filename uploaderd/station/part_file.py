@@ -67,9 +67,7 @@ class PartFile:
         self.digest = Digest()
         self._recorded = 0
         try:
-            target.parent.mkdir(parents=True, exist_ok=True)
-            flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
-            self._file = os.open(self.path, flags, 0o644)
+            self._file = _opened(self.path)
         except OSError as error:
             raise not_written(self.path, error) from error
         try:
@@ -195,6 +193,15 @@ class PartFile:
             self.path.unlink(missing_ok=True)
             self._record.unlink(missing_ok=True)
         os.close(self._file)
+
+
+def _opened(path: Path) -> int:
+    flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+    try:
+        return os.open(path, flags, 0o644)
+    except FileNotFoundError:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return os.open(path, flags, 0o644)
 
 
 def not_written(path: Path, error: OSError) -> RepositoryError:
