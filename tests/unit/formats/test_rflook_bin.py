@@ -71,6 +71,18 @@ def test_metadata_of_a_damaged_gzip_stream_needs_no_inflation_but_statistics_fin
     assert [i.as_dict() for i in found.issues] == [{"kind": "bad_block", "offset": at}]
 
 
+def test_an_offset_that_no_receiver_has_is_not_counted(tmp_path: Path) -> None:
+    path = tmp_path / "file.bin"
+    WRITERS["v.1/1"](path, writer.Plan())
+    raw = bytearray(path.read_bytes())
+    raw[80 + 8 : 80 + 10] = (30_000).to_bytes(2, "little")
+    path.write_bytes(raw)
+    (spectrum,) = formats.read(path, statistics=True).spectra
+    assert spectrum.n_traces == 20
+    assert spectrum.statistics is not None
+    assert spectrum.statistics.count == 19 * 120
+
+
 def test_bytes_after_the_last_block_are_named(tmp_path: Path) -> None:
     path = tmp_path / "file.bin"
     WRITERS["v.2/1"](path, writer.Plan())

@@ -10,6 +10,9 @@ from numpy.typing import NDArray
 from uploaderd.formats.model import LevelStatistics, TraceSummary
 from uploaderd.formats.statistics import CodeStatistics, FloatStatistics
 
+MAX_OFFSET = 300
+"""Largest level offset, in dB, of a trace that is counted (histograms have a place a level)."""
+
 
 def decoded(stored: NDArray[Any], offsets: NDArray[Any]) -> NDArray[np.float32]:
     """Stored levels [n, points] with each trace's offset [n] as levels in the flow's unit."""
@@ -33,7 +36,9 @@ class FlowStatistics:
     def add(self, stored: NDArray[Any], offsets: NDArray[Any]) -> None:
         """Takes stored levels [n, points] and offsets [n]."""
         if self._floats is None:
-            self._codes.add(stored, 2 * offsets.astype(np.int64))
+            shifts = 2 * offsets.astype(np.int64)
+            believed = np.abs(shifts) <= 2 * MAX_OFFSET
+            self._codes.add(stored[believed], shifts[believed])
         else:
             self._floats.add(decoded(stored, offsets))
 
