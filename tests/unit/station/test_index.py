@@ -1,9 +1,11 @@
 """The index: read as a stream, rewritten to what is left."""
 
 import os
+import resource
 from pathlib import Path
 
 import paramiko
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -132,3 +134,17 @@ def test_any_name_survives_the_index(
     done = data.draw(st.sets(st.sampled_from(paths))) if paths else set()
     index.remove(sftp, station.config, done)
     assert set(paths_of(sftp, station)) == set(paths) - done
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+def test_five_million_lines_are_read_in_bounded_memory(
+    sftp: paramiko.SFTPClient, station: Station
+) -> None:
+    with station.index.open("wb") as file:
+        for number in range(5_000_000):
+            file.write(b"/mnt/internal/data/2024\0/rfeye%08d.bin\0\n" % number)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    assert sum(1 for _ in index.entries(sftp, station.config)) == 5_000_000
+    grown_mib = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
+    assert grown_mib < 32
