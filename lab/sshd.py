@@ -79,11 +79,14 @@ def start(
     *accounts: Account,
     options: Sequence[str] = (),
     host_key_type: str = "ed25519",
+    key_file: Path | None = None,
+    home: Path | None = None,
 ) -> Sshd:
     """Starts a server with its own host key below `folder`.
 
     `options` are further lines of `sshd_config`; they come first, and the first value of a
-    keyword wins. Raises RuntimeError with the server's log if it does not come up.
+    keyword wins. `key_file` is a private key that several servers may share; an SFTP session begins
+    in `home`. Raises RuntimeError with the server's log if it does not come up.
     """
     folder.mkdir(parents=True, exist_ok=True)
     passwords = _namespaces_permitted()
@@ -92,13 +95,13 @@ def start(
     elif not accounts:
         accounts = (Account(),)
     Path("/run/sshd").mkdir(exist_ok=True)
-    host_key, key_file = folder / "host_key", folder / "client_key"
+    host_key, key_file = folder / "host_key", key_file or folder / "client_key"
     _make_key(host_key, host_key_type)
     _make_key(key_file, "ed25519")
     config = folder / "sshd_config"
     for _attempt in range(5):
         port = _free_port()
-        config.write_text(_config(folder, port, host_key, key_file, options))
+        config.write_text(_config(folder, port, (host_key, key_file), home, options))
         process = _launch(folder, config, accounts, passwords)
         server = Sshd(folder, port, accounts, key_file, host_key, passwords, process, config)
         try:
@@ -111,7 +114,14 @@ def start(
     raise RuntimeError("no free port for sshd was found")
 
 
-def _config(folder: Path, port: int, host_key: Path, key_file: Path, options: Sequence[str]) -> str:
+def _config(
+    folder: Path,
+    port: int,
+    keys: tuple[Path, Path],
+    home: Path | None,
+    options: Sequence[str],
+) -> str:
+    host_key, key_file = keys
     return "\n".join(
         [
             *options,
@@ -131,7 +141,7 @@ def _config(folder: Path, port: int, host_key: Path, key_file: Path, options: Se
             "MaxStartups 500:30:1000",
             "MaxSessions 100",
             "LogLevel VERBOSE",
-            "Subsystem sftp internal-sftp",
+            f"Subsystem sftp internal-sftp -d {home or folder}",
             "",
         ]
     )

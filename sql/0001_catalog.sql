@@ -14,7 +14,7 @@ COMMENT 'One row a station; read through hosts_now';
 
 CREATE TABLE IF NOT EXISTS host_events (
     host_id UInt64 COMMENT 'Station',
-    event LowCardinality(String) COMMENT 'request, check, halted, backup_started, backup_done, backup_failed, stopped',
+    event LowCardinality(String) COMMENT 'request, check, backup_waiting, backup_started, backup_done, backup_failed, stopped',
     outcome LowCardinality(String) COMMENT 'ok or error',
     code LowCardinality(String) COMMENT 'Stable error code; empty for ok',
     text String COMMENT 'Sentence for an operator' CODEC(ZSTD(3)),

@@ -4,5 +4,5 @@ SELECT host_id, any(host_uid) AS station, count() AS checks, round(countIf(outco
        maxIf(at, outcome = 'ok') AS last_good, argMaxIf(code, at, outcome = 'error') AS last_code,
        argMaxIf(text, at, outcome = 'error') AS last_error
 FROM host_events_now
-WHERE event IN ('check', 'backup_done', 'backup_failed', 'halted') AND at >= parseDateTime64BestEffort(%(since)s)
+WHERE event IN ('check', 'backup_done', 'backup_failed', 'backup_waiting') AND at >= parseDateTime64BestEffort(%(since)s)
 GROUP BY host_id ORDER BY available, host_id

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import operator
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import fields
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -81,6 +81,37 @@ class Catalog:
             return [dict(zip(names, row, strict=True)) for row in rows]
 
         return self._guarded(ask)
+
+    def stream(
+        self, sql: str, params: Mapping[str, Any] | None = None, *, rows: int = 65_536
+    ) -> Iterator[dict[str, tuple[Any, ...]]]:
+        """A query's columns by name, at most `rows` rows at a time, over a connection of its own.
+
+        Memory is bounded by `rows`, and other calls are not held up meanwhile.
+        """
+        with Catalog(self.settings) as own:
+            chunks = own._guarded(
+                lambda: own._client.execute_iter(
+                    sql, params, with_column_types=True, chunk_size=rows, settings=dict(PINNED)
+                )
+            )
+            names: list[str] = []
+            while chunk := own._guarded(lambda: next(chunks, None)):
+                if not names:
+                    # The driver gives the columns' names and types before the first row.
+                    names = [name for name, _ in chunk[0]]
+                    chunk = chunk[1:]
+                if chunk:
+                    yield dict(zip(names, zip(*chunk, strict=True), strict=True))
+
+    def columns(self, table: str) -> list[tuple[str, str, str]]:
+        """Name, type and comment of a table's columns, in their order."""
+        found = self.query(
+            "SELECT name, type, comment FROM system.columns"
+            " WHERE database = currentDatabase() AND table = %(table)s ORDER BY position",
+            {"table": table},
+        )
+        return [(row["name"], row["type"], row["comment"]) for row in found]
 
     def execute(self, sql: str) -> None:
         """Runs a statement that gives nothing back."""

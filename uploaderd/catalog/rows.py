@@ -40,7 +40,8 @@ class HostRow:
 class HostEventRow:
     """Something that happened with a station.
 
-    `event` is one of request, check, halted, backup_started, backup_done, backup_failed, stopped.
+    `event` is one of request, check, backup_waiting, backup_started, backup_done, backup_failed,
+    stopped.
     """
 
     host_id: int

@@ -27,9 +27,10 @@ SELECT toFloat64(maxIf(at, event = 'backup_done')) AS last_backup,
        toFloat64(maxIf(at, event = 'backup_started')) AS last_begun,
        toFloat64(maxIf(at, event = 'request')) AS last_request,
        toFloat64(max(at)) AS last_event,
-       argMaxIf(text, at, event IN ('backup_done', 'backup_failed', 'halted')) AS error,
-       argMaxIf(outcome, at, event IN ('backup_done', 'backup_failed', 'halted')) AS outcome,
-       toFloat64(maxIf(at, event IN ('backup_done', 'backup_failed', 'halted', 'stopped'))) AS ended
+       argMaxIf(text, at, event IN ('backup_done', 'backup_failed', 'backup_waiting')) AS error,
+       argMaxIf(outcome, at, event IN ('backup_done', 'backup_failed', 'backup_waiting'))
+           AS outcome,
+       toFloat64(maxIf(at, event IN ('backup_done', 'backup_failed', 'stopped'))) AS ended
 FROM host_events FINAL WHERE host_id = %(host_id)s AND at > now() - INTERVAL 400 DAY
 """
 

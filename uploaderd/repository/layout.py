@@ -9,6 +9,7 @@ Whatever a station calls its files, every path made here lies below the root.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import re
 from dataclasses import dataclass
@@ -28,15 +29,21 @@ class Repository:
 
     root: Path
 
-    def incoming(self, host_id: int, remote_path: bytes) -> Path:
-        """Where a fetched file goes: one place for each remote path, always the same.
+    def incoming(self, host_id: int, file_id: str, remote_path: bytes) -> Path:
+        """Where a fetched file goes: one place for each version of a file, always the same.
 
-        The remote folders are replaced by a digest of the path, so that depth and strange names
-        of a station's folders do no harm here.
+        The file's id stands for the remote folders, so that depth and strange names of them do no
+        harm here, and a newer version never takes the place of one that still waits.
         """
-        digest = hashlib.sha256(remote_path).hexdigest()[:16]
         name = component(remote_path.rpartition(b"/")[2].decode("utf-8", "replace"))
-        return self.root / "tmp" / str(host_id) / digest / name
+        return self.root / "tmp" / str(host_id) / component(file_id) / name
+
+    def release(self, arrived: Path) -> None:
+        """Drops a file from `tmp/`, and its folder, once it has its final name; may be repeated."""
+        arrived.unlink(missing_ok=True)
+        # Another version's transfer may have put something there; then the folder stays.
+        with contextlib.suppress(OSError):
+            arrived.parent.rmdir()
 
     def arrived(self, path: str) -> Path:
         """The file that a message names by its path relative to the root.

@@ -19,7 +19,7 @@ FILE = {
     "mtime": 1.5,
     "sha256": "a" * 64,
     "path": "tmp/7/a b.bin",
-    "verified": True,
+    "verified": "size",
 }
 
 

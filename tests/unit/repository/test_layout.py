@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 
 import pytest
@@ -20,7 +21,7 @@ def repository(tmp_path: Path) -> Repository:
 
 
 def arrive(repository: Repository, remote: bytes, content: bytes) -> Path:
-    path = repository.incoming(7, remote)
+    path = repository.incoming(7, hashlib.sha256(remote).hexdigest(), remote)
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(content)
     return path
@@ -28,7 +29,7 @@ def arrive(repository: Repository, remote: bytes, content: bytes) -> Path:
 
 @given(st.binary(min_size=1, max_size=400))
 def test_whatever_a_remote_path_is_the_place_lies_in_the_hosts_folder(remote: bytes) -> None:
-    path = Repository(Path("/repository")).incoming(7, remote)
+    path = Repository(Path("/repository")).incoming(7, "f1", remote)
     assert path.parts[:4] == ("/", "repository", "tmp", "7")
     assert len(path.parts) == 6
     assert ".." not in path.parts
@@ -42,8 +43,8 @@ def test_a_component_is_a_name_that_a_file_system_takes(name: str) -> None:
     assert len(safe.encode()) <= 200
 
 
-def test_two_remote_paths_of_one_name_have_two_places(repository: Repository) -> None:
-    assert repository.incoming(7, b"/a/x.bin") != repository.incoming(7, b"/b/x.bin")
+def test_two_versions_of_a_file_have_two_places(repository: Repository) -> None:
+    assert repository.incoming(7, "f1", b"/x.bin") != repository.incoming(7, "f2", b"/x.bin")
 
 
 @pytest.mark.parametrize("path", ["tmp/../../etc/passwd", "/etc/passwd", "2026/x/y", "tmp/x"])
@@ -74,6 +75,15 @@ def test_two_different_files_of_one_name_both_survive(repository: Repository) ->
     ]
     assert places == ["2026/BA/Salvador/one/x.bin", "2026/BA/Salvador/one/x.f2.bin"]
     assert [(repository.root / place).read_bytes() for place in places] == [b"one", b"two"]
+
+
+def test_what_was_filed_away_is_dropped_from_tmp(repository: Repository) -> None:
+    source = arrive(repository, b"/d/x.bin", b"one")
+    place = repository.to_final(source, **PLACE, name="x.bin", file_id="f1")
+    for _ in range(2):
+        repository.release(source)
+    assert not source.parent.exists()
+    assert (repository.root / place).read_bytes() == b"one"
 
 
 def test_what_is_not_known_is_called_unknown(repository: Repository) -> None:

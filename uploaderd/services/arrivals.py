@@ -1,0 +1,172 @@
+"""What becomes of the files of one backup slice: from index lines to rows and messages."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+import paramiko
+
+from uploaderd.broker.job import Job
+from uploaderd.catalog import files
+from uploaderd.catalog.client import Catalog
+from uploaderd.catalog.ids import file_id
+from uploaderd.catalog.rows import FileRow
+from uploaderd.repository.layout import Repository
+from uploaderd.services.station_record import Station
+from uploaderd.station import index, paths
+from uploaderd.station.agent import AgentConfig
+from uploaderd.station.transfer import Fetched, Outcome, Wanted
+
+log = logging.getLogger(__name__)
+
+GONE = frozenset({"vanished"})
+"""Refusals after which the station will never have the file: its line leaves the index."""
+SETTLED = frozenset({"processed", "trashed"})
+
+
+@dataclass
+class Tally:
+    """What one slice of a backup did."""
+
+    copied: int = 0
+    size: int = 0
+    """Bytes copied."""
+    refused: int = 0
+    known: int = 0
+    settled: set[bytes] = field(default_factory=set)
+    """Paths whose lines may leave the index."""
+    rest: bool = False
+    """Lines are left for which this slice had no time."""
+
+    @property
+    def text(self) -> str:
+        """The counts in words."""
+        if not (self.copied or self.refused or self.known):
+            return "nothing new"
+        return f"{self.copied} copied, {self.refused} refused, {self.known} already here"
+
+
+@dataclass
+class Arrivals:
+    """One batch at a time: `wanted`, then `take` for every outcome, then `settle`."""
+
+    catalog: Catalog
+    repository: Repository
+    sftp: paramiko.SFTPClient
+    agent: AgentConfig
+    station: Station
+    tally: Tally
+    _rows: list[FileRow] = field(default_factory=list)
+    _messages: list[dict[str, Any]] = field(default_factory=list)
+    _done: list[bytes] = field(default_factory=list)
+
+    def wanted(self, lines: Sequence[index.IndexEntry | index.DamagedLine]) -> list[Wanted]:
+        """The files to fetch; damaged lines and forbidden paths are refused here, with a row."""
+        named = []
+        for line in lines:
+            if isinstance(line, index.DamagedLine):
+                self._refuse(line.text, "damaged_line", line.reason)
+            else:
+                named.append(line.path)
+        sound = []
+        for found in paths.screen(self.sftp, self.agent, named):
+            if isinstance(found, paths.Refused):
+                self._refuse(found.path, found.code, found.reason)
+            else:
+                sound.append(found)
+        return self._without_settled(sound)
+
+    def take(self, outcome: Outcome) -> None:
+        """Notes what came of one file."""
+        path = outcome.wanted.remote_path
+        if not isinstance(outcome, Fetched):
+            self._refuse(path, outcome.error.code, str(outcome.error))
+            return
+        row = FileRow(
+            host_id=self.station.host_id,
+            file_id=file_id(self.station.host_id, path, outcome.size, outcome.mtime_ns),
+            remote_path=os.fsdecode(path),
+            size=outcome.size,
+            mtime_ns=outcome.mtime_ns,
+            stage="fetched",
+            host_uid=self.station.host_uid,
+            sha256=outcome.sha256,
+            verified=outcome.verified,
+            path=self.repository.relative(outcome.wanted.target),
+            fetched_at=datetime.now(UTC),
+        )
+        self._rows.append(row)
+        self._messages.append(_message(row))
+        self._done.append(path)
+        self.tally.copied += 1
+        self.tally.size += outcome.size
+
+    def settle(self, job: Job) -> None:
+        """Records the batch's rows, has its messages confirmed, and tells the station.
+
+        Raises:
+            CatalogError: the database cannot be reached.
+            BrokerError: the broker does not confirm.
+        """
+        self.catalog.insert("files", self._rows)
+        for message in self._messages:
+            job.publish("process", message)
+        job.confirm()
+        if self._done:
+            index.append_done(self.sftp, self.agent, self._done)
+        self.tally.settled.update(self._done)
+        self._rows, self._messages, self._done = [], [], []
+
+    def _without_settled(self, sound: Sequence[paths.Sound]) -> list[Wanted]:
+        """Drops what an interrupted backup already brought and process already settled."""
+        host_id = self.station.host_id
+        ids = [file_id(host_id, one.path, one.size, one.mtime_ns) for one in sound]
+        stages = files.known(self.catalog, host_id, ids) if ids else {}
+        missing = []
+        for one, identity in zip(sound, ids, strict=True):
+            if stages.get(identity) in SETTLED:
+                self.tally.known += 1
+                self._done.append(one.path)
+            else:
+                target = self.repository.incoming(host_id, identity, one.path)
+                missing.append(Wanted(one.path, target, one.size, one.mtime_ns))
+        return missing
+
+    def _refuse(self, path: bytes, code: str, reason: str) -> None:
+        name = path.decode("utf-8", "backslashreplace")
+        log.warning("refused %s: %s", name, reason)
+        self.tally.refused += 1
+        self._rows.append(
+            FileRow(
+                host_id=self.station.host_id,
+                file_id=file_id(self.station.host_id, path, 0, 0),
+                remote_path=name,
+                size=0,
+                mtime_ns=0,
+                stage="failed",
+                host_uid=self.station.host_uid,
+                error_code=code,
+                error_text=reason,
+            )
+        )
+        if code in GONE:
+            self._done.append(path)
+
+
+def _message(row: FileRow) -> dict[str, Any]:
+    return {
+        "file_id": row.file_id,
+        "host_id": row.host_id,
+        "host_uid": row.host_uid,
+        "remote_path": row.remote_path,
+        "size": row.size,
+        "mtime": row.mtime_ns / 1e9,
+        "sha256": row.sha256,
+        "path": row.path,
+        "verified": row.verified,
+    }

@@ -1,0 +1,172 @@
+"""process: reads what was measured, records it, and files the payload into its final place.
+
+Link, record, unlink: the file gets its final name beside its name in `tmp/`, then the rows are
+recorded, and only then does the name in `tmp/` go. After a crash anywhere between, the repeated
+message finds the file in `tmp/` and does the same again, to the same names and ids; when the name
+in `tmp/` is gone, everything is done.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from uploaderd.broker.job import Job
+from uploaderd.catalog import files, spectra
+from uploaderd.catalog.client import Catalog
+from uploaderd.catalog.rows import FileRow
+from uploaderd.config.settings import ServiceSettings
+from uploaderd.errors import RepositoryError
+from uploaderd.formats import FormatError, Recording
+from uploaderd.observe.logs import log_context
+from uploaderd.repository.layout import Repository
+from uploaderd.services.behaviour import ProcessBehaviour
+from uploaderd.services.locating import Location, locate
+from uploaderd.services.reading import close_readers, read_guarded
+
+log = logging.getLogger(__name__)
+
+SETTLED = frozenset({"processed", "trashed"})
+
+
+@dataclass(frozen=True)
+class Arrived:
+    """A fetched file: where it lies, and the row that it has so far."""
+
+    path: Path
+    row: FileRow
+
+    @classmethod
+    def of(cls, body: dict[str, Any], repository: Repository) -> Arrived:
+        """The message's file.
+
+        Raises:
+            MessageError: its path does not lie in the repository's `tmp/`.
+        """
+        row = FileRow(
+            host_id=body["host_id"],
+            file_id=body["file_id"],
+            remote_path=body["remote_path"],
+            size=body["size"],
+            mtime_ns=round(body["mtime"] * 1e9),
+            stage="fetched",
+            host_uid=body.get("host_uid", ""),
+            sha256=body["sha256"],
+            verified=body.get("verified", ""),
+        )
+        return cls(repository.arrived(body["path"]), row)
+
+
+class ProcessService:
+    """One message is one fetched file."""
+
+    def __init__(self, settings: ServiceSettings) -> None:
+        self._behaviour = ProcessBehaviour.of(settings.behaviour)
+        self._repository = Repository(self._behaviour.repository)
+        self._catalog = Catalog(settings.database)
+
+    def handle(self, job: Job) -> None:
+        """Catalogues the file, or puts it into the trash with a row that says why.
+
+        Raises:
+            RepositoryError: the repository's disk cannot be written, or the file is not there.
+            CatalogError: the database cannot be reached.
+            MessageError: the message's path does not lie in the repository's `tmp/`.
+        """
+        file = Arrived.of(job.body, self._repository)
+        with log_context(host=file.row.host_id, file=file.row.remote_path):
+            if self._is_settled(file):
+                log.info("settled before: the copy is dropped")
+            else:
+                self._settle(file)
+            self._repository.release(file.path)
+
+    def close(self) -> None:
+        """Ends the reading processes and closes the database connection."""
+        close_readers()
+        self._catalog.close()
+
+    def _is_settled(self, file: Arrived) -> bool:
+        known = files.known(self._catalog, file.row.host_id, [file.row.file_id])
+        if known.get(file.row.file_id) in SETTLED:
+            return True
+        if not file.path.exists():
+            raise RepositoryError(
+                f"The fetched file {file.path} is not there, and was not processed before.",
+                hint="Is the repository mounted? If the file was removed, request a new backup.",
+            )
+        return False
+
+    def _settle(self, file: Arrived) -> None:
+        began = time.monotonic()
+        try:
+            recording = self._read(file)
+        except FormatError as error:
+            row = self._trash(file, error)
+        else:
+            row = self._catalogue(file, recording)
+        seconds = time.monotonic() - began
+        settled = replace(row, processed_at=datetime.now(UTC), process_s=seconds)
+        self._catalog.insert("files", [settled])
+
+    def _read(self, file: Arrived) -> Recording:
+        recording = read_guarded(
+            file.path,
+            statistics=self._behaviour.statistics,
+            time_limit_s=self._behaviour.time_limit_s,
+            memory_limit_bytes=self._behaviour.memory_limit_bytes,
+            clock_offset=self._behaviour.clock_offset(file.row.host_uid),
+        )
+        if not recording.spectra:
+            raise FormatError("no_spectrum", "The file is sound so far, but holds no spectrum.")
+        return recording
+
+    def _trash(self, file: Arrived, error: FormatError) -> FileRow:
+        log.warning("into the trash: %s (%s)", error, error.code)
+        place = self._repository.to_trash(
+            file.path,
+            host_id=file.row.host_id,
+            file_id=file.row.file_id,
+            reason=f"{error.code}: {error}",
+        )
+        return replace(
+            file.row, stage="trashed", path=place, error_code=error.code, error_text=str(error)
+        )
+
+    def _catalogue(self, file: Arrived, recording: Recording) -> FileRow:
+        location = locate(self._catalog, recording.gps)
+        place = self._place(file, recording, location)
+        rows = spectra.rows_of(
+            recording,
+            file_id=file.row.file_id,
+            sha256=file.row.sha256,
+            host_id=file.row.host_id,
+            host_uid=file.row.host_uid,
+            site_id=location.site_id,
+        )
+        self._catalog.insert("spectra", rows)
+        log.info("%d spectra catalogued, filed as %s", len(rows), place)
+        return replace(
+            file.row,
+            stage="processed",
+            path=place,
+            format=recording.format,
+            spectra=len(rows),
+            error_code=",".join(sorted({issue.kind for issue in recording.issues})),
+        )
+
+    def _place(self, file: Arrived, recording: Recording, location: Location) -> str:
+        last = recording.stop
+        return self._repository.to_final(
+            file.path,
+            year=None if last is None else datetime.fromtimestamp(last // 10**9, UTC).year,
+            state=location.state,
+            county=location.county,
+            site=location.folder,
+            name=file.row.remote_path.rpartition("/")[2],
+            file_id=file.row.file_id,
+        )

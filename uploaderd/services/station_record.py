@@ -1,0 +1,117 @@
+"""What the catalog remembers of a station: its address, and what happened with it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from uploaderd.catalog.client import Catalog
+from uploaderd.catalog.rows import HostEventRow, HostRow
+from uploaderd.errors import MessageError
+
+WAITING = ("request", "backup_started", "backup_waiting")
+"""Events after which a backup of the host is on its way."""
+ENDED = ("backup_done", "backup_failed", "stopped")
+
+
+@dataclass(frozen=True)
+class Station:
+    """A station as the request and the catalog together know it."""
+
+    host_id: int
+    host_uid: str
+    host_add: str
+    host_port: int
+    user: str
+
+
+def identify(catalog: Catalog, request: Mapping[str, Any]) -> Station:
+    """Completes what a request says of its station by what earlier ones said.
+
+    Raises:
+        MessageError: the station is named by its uid alone, and no request named it before.
+        CatalogError: the database cannot be reached.
+    """
+    known = _known(catalog, request)
+    host_id = request.get("host_id") or (known["host_id"] if known else None)
+    if host_id is None:
+        raise MessageError(
+            f"No station of the uid {request['host_uid']!r} is known.",
+            hint="Name it with host_id once; it is remembered.",
+        )
+    before: Mapping[str, Any] = known or {}
+    return Station(
+        host_id=int(host_id),
+        host_uid=request.get("host_uid") or before.get("host_uid", ""),
+        host_add=request.get("host_add") or before.get("host_add", ""),
+        host_port=int(request.get("host_port") or before.get("host_port") or 22),
+        user=request.get("user") or before.get("user", ""),
+    )
+
+
+def _known(catalog: Catalog, request: Mapping[str, Any]) -> dict[str, Any] | None:
+    key = "host_id" if request.get("host_id") else "host_uid"
+    rows = catalog.query(
+        "SELECT host_id, host_uid, host_add, host_port, user FROM hosts_now"
+        f" WHERE {key} = %(value)s ORDER BY updated_at DESC LIMIT 1",
+        {"value": int(request[key]) if key == "host_id" else request[key]},
+    )
+    return rows[0] if rows else None
+
+
+def remember(catalog: Catalog, station: Station, *, contact: bool = False, error: str = "") -> None:
+    """Records the station's address; with `contact`, that it answered just now.
+
+    Raises:
+        CatalogError: the database cannot be reached.
+    """
+    row = HostRow(
+        host_id=station.host_id,
+        host_uid=station.host_uid,
+        host_add=station.host_add,
+        host_port=station.host_port,
+        user=station.user,
+        last_error=error,
+    )
+    if contact:
+        catalog.insert("hosts", [_at(row, datetime.now(UTC))])
+        return
+    last = catalog.query(
+        "SELECT last_contact FROM hosts_now WHERE host_id = %(id)s", {"id": station.host_id}
+    )
+    catalog.insert("hosts", [_at(row, last[0]["last_contact"]) if last else row])
+
+
+def _at(row: HostRow, contact: datetime) -> HostRow:
+    values = {**vars(row), "last_contact": contact}
+    return HostRow(**values)
+
+
+def note(catalog: Catalog, station: Station, event: str, **details: Any) -> None:
+    """Records an event; `details` are further columns of `host_events`.
+
+    Raises:
+        CatalogError: the database cannot be reached.
+    """
+    row = HostEventRow(station.host_id, event, host_uid=station.host_uid, **details)
+    catalog.insert("host_events", [row])
+
+
+def backup_is_on_its_way(catalog: Catalog, station: Station, within: timedelta) -> bool:
+    """Whether a backup was asked for, runs, or waits to be tried again.
+
+    What shows no sign of life for longer than `within` counts as lost, and is asked for anew.
+    """
+    row = catalog.query(
+        "SELECT maxIf(at, event IN %(waiting)s) AS waiting, maxIf(at, event IN %(ended)s) AS ended,"
+        " now64(6) - waiting < %(within)s AS recent FROM host_events WHERE host_id = %(id)s",
+        {
+            "waiting": WAITING,
+            "ended": ENDED,
+            "within": within.total_seconds(),
+            "id": station.host_id,
+        },
+    )[0]
+    return bool(row["waiting"] > row["ended"] and row["recent"])
