@@ -179,7 +179,8 @@ def _environment(folder: Path, distribution_port: int, epmd_port: int) -> dict[s
         "PATH": os.environ.get("PATH", "/usr/bin:/bin"),
         "LANG": "C.UTF-8",
         "HOME": str(folder / "home"),
-        "RABBITMQ_NODENAME": f"lab{distribution_port}@localhost",
+        # The same name at every start on a folder finds what it holds; the epmd is its own.
+        "RABBITMQ_NODENAME": "lab@localhost",
         "RABBITMQ_CONFIG_FILE": str(folder / "rabbitmq.conf"),
         "RABBITMQ_ADVANCED_CONFIG_FILE": str(folder / "advanced.config"),
         "RABBITMQ_CONF_ENV_FILE": "/dev/null",

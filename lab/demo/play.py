@@ -6,6 +6,7 @@ import contextlib
 import json
 import time
 from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from lab import system
 from lab.demo import show, stage
 from lab.demo.stage import Stage
 from lab.system import System
+from uploaderd.catalog.client import Catalog
 
 WAIT_S = 120.0
 
@@ -36,7 +38,6 @@ def run(folder: Path, *, files: Path | None, hold: Callable[[], None] | None = N
         for station in stations:
             ending.callback(station.stop)
             show.say(f"{station.uid}: sshd on port {station.port}, {station.due()} files due")
-        new = sum(station.due() for station in stations)
         steps.step("the daemon starts, with its four services")
         running.behaviour["backup"] = {
             "agent_config": stage.AGENT_CONFIG,
@@ -45,14 +46,15 @@ def run(folder: Path, *, files: Path | None, hold: Callable[[], None] | None = N
         running.configure()
         running.start_daemon()
         steps.step("every station is asked for with amqpfire")
+        began = datetime.now(UTC)
         _ask(running, stations)
-        steps.step("files come in" if new else "the stations have nothing new")
-        complete = _await_files(running, stations)
+        steps.step("files come in")
+        outcome = _await_files(running, stations, began)
         steps.step("the catalog is published as Parquet")
         show.say(json.dumps(running.ask("publish", mode="incremental")))
         steps.step("what landed")
         picture = _what_landed(running)
-        _account(steps, complete, new, picture)
+        complete = _account(steps, outcome, stations, picture)
         if hold:
             _look_around(running, stations)
             hold()
@@ -73,33 +75,35 @@ def _ask(running: System, stations: Sequence[Stage]) -> None:
         show.say(f"{station.uid}: {json.dumps(answer)}")
 
 
-def _await_files(running: System, stations: Sequence[Stage]) -> bool:
-    """Shows the counts until every station's index is empty and every file is settled."""
+def _await_files(
+    running: System, stations: Sequence[Stage], began: datetime
+) -> dict[str, dict[str, Any]]:
+    """Shows the counts until every station's backup has ended and every file is settled.
+
+    Gives the last event of each station's backup, by station.
+    """
     until = time.monotonic() + WAIT_S
     with running.catalog() as catalog:
         while True:
-            counts = {
-                row["stage"]: row["files"]
-                for row in catalog.query(
-                    "SELECT stage, count() AS files FROM files_now GROUP BY stage"
-                )
-            }
-            due = sum(station.due() for station in stations)
-            waiting = counts.get("fetched", 0)
-            done = not due and not waiting and _backups_ended(catalog, stations)
-            text = ", ".join(f"{count} {name}" for name, count in sorted(counts.items()))
-            show.progress(f"{due} still at the stations; {text or 'nothing yet'}", last=done)
+            stages = catalog.query("SELECT stage, count() AS files FROM files_now GROUP BY stage")
+            counts = {row["stage"]: row["files"] for row in stages}
+            ended = _ended(catalog, began)
+            done = len(ended) == len(stations) and not counts.get("fetched")
+            text = ", ".join(f"{counts[name]} {name}" for name in sorted(counts)) or "nothing yet"
+            show.progress(f"{sum(s.due() for s in stations)} due; so far {text}", last=done)
             if done or time.monotonic() > until:
-                return done
+                return ended
             time.sleep(0.2)
 
 
-def _backups_ended(catalog: Any, stations: Sequence[Stage]) -> bool:
-    ended = catalog.query(
-        "SELECT host_id FROM host_events_now GROUP BY host_id"
-        " HAVING argMax(event, at) IN ('backup_done', 'backup_failed', 'backup_waiting')"
+def _ended(catalog: Catalog, began: datetime) -> dict[str, dict[str, Any]]:
+    rows = catalog.query(
+        "SELECT host_uid, argMax(event, at) AS event, argMax(text, at) AS text,"
+        " argMax(files, at) AS files FROM host_events_now WHERE at >= %(began)s"
+        " GROUP BY host_uid HAVING event IN ('backup_done', 'backup_failed', 'backup_waiting')",
+        {"began": began},
     )
-    return {station.host_id for station in stations} <= {row["host_id"] for row in ended}
+    return {row["host_uid"]: row for row in rows}
 
 
 def _what_landed(running: System) -> Path | None:
@@ -136,7 +140,7 @@ def _what_landed(running: System) -> Path | None:
         return _picture(running, catalog)
 
 
-def _picture(running: System, catalog: Any) -> Path | None:
+def _picture(running: System, catalog: Catalog) -> Path | None:
     from uploaderd.formats.plot import plot_recording  # noqa: PLC0415 - heavy, wanted once
 
     longest = catalog.query(
@@ -151,16 +155,28 @@ def _picture(running: System, catalog: Any) -> Path | None:
     return picture
 
 
-def _account(steps: show.Steps, complete: bool, new: int, picture: Path | None) -> None:
+def _account(
+    steps: show.Steps,
+    outcome: dict[str, dict[str, Any]],
+    stations: Sequence[Stage],
+    picture: Path | None,
+) -> bool:
+    """Says how it went; whether every station's backup is done."""
     print()
     if picture:
-        show.say(f"picture of one spectrum: {picture}")
-    if not complete:
-        steps.step(f"NOT every file came in within {WAIT_S:.0f} s: see var/demo/uploaderd.log")
-    elif new:
-        steps.step(f"done: every one of {new} new files is accounted for")
-    else:
-        steps.step("done: nothing new was found")
+        show.say(f"picture of one spectrum: {picture.relative_to(system.ROOT)}")
+    for station in stations:
+        ended = outcome.get(station.uid, {"event": "backup_waiting", "text": "no end in sight"})
+        show.say(f"{station.uid}: {ended['event'].replace('_', ' ')}: {ended['text']}")
+        if station.due():
+            show.say(f"  {station.due()} refused lines stay in its index, for somebody to look at")
+    done = [each for each in outcome.values() if each["event"] == "backup_done"]
+    if len(done) < len(stations):
+        steps.step("NOT every station's backup is done: var/demo/uploaderd.log says more")
+        return False
+    new = sum(each["files"] for each in done)
+    steps.step(f"done: {new} new files, each accounted for" if new else "done: nothing new")
+    return True
 
 
 def _look_around(running: System, stations: Sequence[Stage]) -> None:
@@ -171,5 +187,5 @@ def _look_around(running: System, stations: Sequence[Stage]) -> None:
         f"uploaderctl query --list -s {running.services}",
         f"amqpfire -c {running.services}/host-request.json -s host-request {asking}",
     ):
-        show.say(f"  .venv/bin/{command}")
+        show.say(f"  .venv/bin/{command.replace(f'{system.ROOT}/', '')}")
     show.say("and end it with: scripts/demo --stop")

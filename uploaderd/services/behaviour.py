@@ -63,12 +63,13 @@ class BackupBehaviour:
                 f"No {'address' if user else 'user'} is known for the station {station.host_id}.",
                 hint="Name it in a request once (host_add, user); it is remembered.",
             )
+        # Who names a password wants that one tried, and not the configured key instead.
         return Access(
             host=station.host_add,
             port=station.host_port,
             user=user,
             password=Secret(password) if password else self.settings.get("password"),
-            key_file=self.settings.get("key_file"),
+            key_file=None if password else self.settings.get("key_file"),
             host_key_policy=self.settings["host_key_policy"],
             known_hosts=self.known_hosts,
             legacy=self.settings["legacy"],
