@@ -14,8 +14,11 @@ pytest_plugins = ["tests.fixtures.broker", "tests.fixtures.database", "tests.fix
 ROOT = Path(__file__).parent.parent
 SAMPLES = ROOT.parent / "shared" / "data"
 
-# A deadline would fail a test on a busy machine, and tell nothing of the code.
-hypothesis.settings.register_profile("default", deadline=None, database=None)
+# A deadline would fail a test on a busy machine, and tell nothing of the code. Continuous
+# integration judges a change and tries the same examples each time; who develops tries new ones.
+hypothesis.settings.register_profile(
+    "default", deadline=None, database=None, derandomize=bool(os.environ.get("CI"))
+)
 hypothesis.settings.load_profile("default")
 
 

@@ -93,6 +93,8 @@ class Protocol(RuleBasedStateMachine):
         self.agent: SteppedAgent | None = None
         self.flag: HaltFlag | None = None
         self.crashed = False
+        self.conceded = False
+        """We found our new flag touched by an agent at work: it is the agent's, who removes it."""
         self.written: set[bytes] = set()
         self.fetched: set[bytes] = set()
         self.done: set[bytes] = set()
@@ -147,6 +149,7 @@ class Protocol(RuleBasedStateMachine):
             self.done = set()
         except StationHalted:
             self.flag = None
+            self.conceded = self.conceded or self.agent is not None
 
     def agent_settles(self, _seconds: float) -> None:
         """An agent between its test and its touch is through with both within milliseconds."""
@@ -190,7 +193,9 @@ class Protocol(RuleBasedStateMachine):
 
     @invariant()
     def the_station_is_not_left_halted_by_us(self) -> None:
-        if self.flag is None and not self.crashed and self.station.flag.exists():
+        if not self.station.flag.exists():
+            self.conceded = False
+        elif self.flag is None and not self.crashed and not self.conceded:
             assert not self.station.flag.read_bytes().startswith(b"uploaderd")
 
     def teardown(self) -> None:
