@@ -94,7 +94,6 @@ def start(
         accounts = (Account(pwd.getpwuid(os.geteuid()).pw_name, "", os.geteuid()),)
     elif not accounts:
         accounts = (Account(),)
-    Path("/run/sshd").mkdir(exist_ok=True)
     host_key, key_file = folder / "host_key", key_file or folder / "client_key"
     _make_key(host_key, host_key_type)
     _make_key(key_file, "ed25519")
@@ -151,9 +150,13 @@ def _launch(
     folder: Path, config: Path, accounts: Sequence[Account], namespaces: bool
 ) -> subprocess.Popen[bytes]:
     command = [SSHD, "-D", "-e", "-f", str(config)]
+    if os.geteuid() == 0 and not namespaces:
+        Path("/run/sshd").mkdir(exist_ok=True)
     if namespaces:
         passwd, shadow = _account_files(folder, accounts)
+        # sshd wants an empty /run/sshd; this one is seen by nobody else.
         script = (
+            "mount -n -t tmpfs tmpfs /run && mkdir /run/sshd && "
             f"mount -n --bind {shlex.quote(str(passwd))} /etc/passwd && "
             f"mount -n --bind {shlex.quote(str(shadow))} /etc/shadow && "
             f"exec {shlex.join(command)}"
