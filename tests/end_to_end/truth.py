@@ -73,7 +73,7 @@ class Site:
 
 
 def assert_everything_is_home_once(site: Site, files: int) -> None:
-    """Every file is in the repository, the ledger and the spectra, exactly once, and nowhere else."""
+    """Every file is in repository, ledger and spectra exactly once, and nowhere else."""
     assert site.filed() == site.originals()
     assert site.stages() == {"processed": files}
     with site.system.catalog() as catalog:
