@@ -53,7 +53,10 @@ class Catalog:
     `CatalogError`: whoever repeats it may do so, for every row is idempotent by its key.
     """
 
-    def __init__(self, settings: DatabaseSettings) -> None:
+    def __init__(
+        self, settings: DatabaseSettings, wishes: Mapping[str, object] | None = None
+    ) -> None:
+        """`wishes` are further settings of the driver and of every query."""
         self.settings = settings
         self._lock = threading.Lock()
         self._client = clickhouse_driver.Client(
@@ -68,7 +71,7 @@ class Catalog:
             sync_request_timeout=min(5.0, settings.timeout_s),
             compression=True,
             client_name="uploaderd",
-            settings=dict(PINNED),
+            settings={**PINNED, **(wishes or {})},
             tcp_keepalive=True,
         )
 
@@ -82,27 +85,28 @@ class Catalog:
 
         return self._guarded(ask)
 
-    def stream(
-        self, sql: str, params: Mapping[str, Any] | None = None, *, rows: int = 65_536
-    ) -> Iterator[dict[str, tuple[Any, ...]]]:
-        """A query's columns by name, at most `rows` rows at a time, over a connection of its own.
+    def record_batches(
+        self,
+        sql: str,
+        params: Mapping[str, Any] | None = None,
+        *,
+        types: Mapping[str, Any],
+        rows: int,
+    ) -> Iterator[Any]:
+        """A query's rows as Arrow record batches of at most `rows`, over a connection of its own.
 
-        Memory is bounded by `rows`, and other calls are not held up meanwhile.
+        `types` gives the Arrow types of columns by name; strings come as bytes. No Python object
+        is made for a value, memory is bounded by `rows`, and other calls are not held up.
         """
-        with Catalog(self.settings) as own:
-            chunks = own._guarded(
-                lambda: own._client.execute_iter(
-                    sql, params, with_column_types=True, chunk_size=rows, settings=dict(PINNED)
+        wishes = {"use_numpy": True, "strings_as_bytes": True, "max_block_size": rows}
+        with Catalog(self.settings, wishes) as own:
+            batches = own._guarded(
+                lambda: own._client.query_arrow_stream(
+                    sql, params, field_metadata=False, arrow_types=dict(types)
                 )
             )
-            names: list[str] = []
-            while chunk := own._guarded(lambda: next(chunks, None)):
-                if not names:
-                    # The driver gives the columns' names and types before the first row.
-                    names = [name for name, _ in chunk[0]]
-                    chunk = chunk[1:]
-                if chunk:
-                    yield dict(zip(names, zip(*chunk, strict=True), strict=True))
+            while (batch := own._guarded(lambda: next(batches, None))) is not None:
+                yield batch
 
     def columns(self, table: str) -> list[tuple[str, str, str]]:
         """Name, type and comment of a table's columns, in their order."""

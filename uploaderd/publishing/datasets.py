@@ -2,63 +2,216 @@
 
 from __future__ import annotations
 
+import hashlib
+from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from uploaderd.catalog.client import Catalog
+from uploaderd.errors import MessageError
+from uploaderd.publishing.columns import Column
+
+LAYOUT = 1
+"""Counts up when files are written in another way: every file is then written again."""
+UNKNOWN = "__HIVE_DEFAULT_PARTITION__"
+"""Hive's name for the partition of rows without a value: readers see null."""
 
 
 @dataclass(frozen=True)
 class Dataset:
-    """One published set: a view of the catalog, a folder of files."""
+    """One published set: rows of the catalog, a folder of files."""
 
     name: str
-    """The set's folder, and the table's name."""
-    order: str
+    """The set's folder."""
+    order: tuple[str, ...]
     """Columns that the rows of a file are sorted by, so that predicates skip row groups."""
     identity: str
-    """What tells one version of a row from another: id and version."""
-    month: str = "0"
-    """Expression that gives a row's partition as yyyymm; 0 for a set that has only one."""
+    """What tells one version of a row from another."""
+    source: str
+    """The relation that the rows come from, each once."""
+    tables: tuple[str, ...]
+    """Tables that the columns are described in."""
+    leave_out: tuple[str, ...] = ()
+    """Columns of the first table that are not published."""
+    add: tuple[tuple[str, str, str], ...] = ()
+    """Further columns: name here, table, name there."""
+    month: str = ""
+    """Expression that gives a row's partition as yyyymm, 0 if unknown; empty: one partition."""
+    span: str = "1"
+    """Condition that a row lies between `%(start_ms)s` and `%(stop_ms)s`, milliseconds since 1970,
+    in terms of the table's keys: the database then reads that month only."""
 
     @property
-    def partitions_sql(self) -> str:
-        """Gives `month`, `rows` and `digest` of every partition.
-
-        The digest is a sum over the rows, so that it does not depend on their order; a view folds
-        repeated rows before, so that a repeated insert does not change it.
-        """
-        return (
-            f"SELECT toUInt32({self.month}) AS month, count() AS rows,"
-            f" sum(cityHash64({self.identity})) AS digest FROM {self.name}_now"
-            " GROUP BY month ORDER BY month"
-        )
+    def month_sql(self) -> str:
+        """The row's partition, as a number."""
+        return f"toUInt32({self.month or '0'})"
 
     @property
-    def rows_sql(self) -> str:
-        """Gives the rows of the partition `%(month)s` in their order."""
+    def hash_sql(self) -> str:
+        """A number of the row that changes with the row."""
+        return f"cityHash64({self.identity})"
+
+    def rows_sql(self, columns: Sequence[Column]) -> str:
+        """Gives the rows of the partition `%(month)s` in their order, and each row's hash."""
+        sent = ", ".join(f"{column.wire} AS sent_{column.name}" for column in columns)
         return (
-            f"SELECT * FROM {self.name}_now WHERE toUInt32({self.month}) = %(month)s"
-            f" ORDER BY {self.order}"
+            f"SELECT {sent}, {self.hash_sql} AS row_hash FROM {self.source}"
+            f" WHERE {self.span} AND {self.month_sql} = %(month)s"
+            f" ORDER BY {', '.join(self.order)}"
         )
 
     def path(self, month: int) -> str:
         """The partition's file, relative to the version's folder, in Hive's style."""
-        if not month:
+        if not self.month:
             return f"{self.name}/part.parquet"
+        if not month:
+            return f"{self.name}/year={UNKNOWN}/month={UNKNOWN}/part.parquet"
         return f"{self.name}/year={month // 100}/month={month % 100:02d}/part.parquet"
 
 
+@dataclass(frozen=True)
+class Partition:
+    """A part of a set as the database has it now; one file."""
+
+    dataset: Dataset
+    month: int
+    rows: int
+    digest: str
+    """Changes if a row comes, goes or gets another version, or if the columns change."""
+
+    @property
+    def path(self) -> str:
+        """Its file, relative to the version's folder."""
+        return self.dataset.path(self.month)
+
+    @property
+    def parameters(self) -> dict[str, int]:
+        """What `Dataset.rows_sql` needs to give these rows."""
+        year, month = divmod(self.month or 197001, 100)
+        start = datetime(year, month, 1, tzinfo=UTC)
+        stop = datetime(year + month // 12, month % 12 + 1, 1, tzinfo=UTC)
+        return {
+            "month": self.month,
+            "start_ms": int(start.timestamp()) * 1000,
+            "stop_ms": int(stop.timestamp()) * 1000,
+        }
+
+
+PROFILES = ("profile_mean", "profile_max", "profile_min", "profile_p90")
+SPECTRA_ORDER = ("station", "freq_start", "time_start", "spectrum_id")
+SPECTRA_MONTH = "if(time_start = toDateTime64(0, 3, 'UTC'), 0, toYYYYMM(time_start))"
+SPECTRA_SPAN = (
+    "time_start >= fromUnixTimestamp64Milli(toInt64(%(start_ms)s), 'UTC')"
+    " AND time_start < fromUnixTimestamp64Milli(toInt64(%(stop_ms)s), 'UTC')"
+)
 DATASETS = (
-    Dataset("hosts", "host_id", "host_id, updated_at"),
-    Dataset("sites", "site_id", "site_id, fixes, updated_at"),
+    Dataset("hosts", ("host_id",), "host_id, updated_at", "hosts_now", ("hosts",)),
+    Dataset("sites", ("site_id",), "site_id, fixes, updated_at", "sites_now", ("sites",)),
     Dataset(
         "files",
-        "host_id, mtime_ns, file_id",
+        ("host_id", "mtime_ns", "file_id"),
         "file_id, stage, version",
-        "toYYYYMM(fromUnixTimestamp64Nano(mtime_ns, 'UTC'))",
+        "files_now",
+        ("files",),
+        month="if(mtime_ns = 0, 0, toYYYYMM(fromUnixTimestamp64Nano(mtime_ns, 'UTC')))",
+        span="mtime_ns >= 1000000 * %(start_ms)s AND mtime_ns < 1000000 * %(stop_ms)s",
     ),
     Dataset(
         "spectra",
-        "station, freq_start, time_start, spectrum_id",
+        SPECTRA_ORDER,
         "spectrum_id, ingested_at",
-        "toYYYYMM(time_start)",
+        "spectra_now",
+        ("spectra",),
+        month=SPECTRA_MONTH,
+        span=SPECTRA_SPAN,
+    ),
+    Dataset(
+        "measurements",
+        SPECTRA_ORDER,
+        # A site's position moves with every fix; only what is published of it counts.
+        "spectrum_id, ingested_at, equipment_type, remote_path, path, file_size,"
+        " site_name, state, county, district",
+        "(SELECT * FROM spectra_now"
+        " LEFT JOIN (SELECT host_id AS f_host, file_id AS f_file, remote_path, path,"
+        " size AS file_size FROM files_now) AS f ON f_host = host_id AND f_file = file_id"
+        " LEFT JOIN (SELECT host_id AS h_host, equipment_type FROM hosts_now) AS h"
+        " ON h_host = host_id"
+        " LEFT JOIN (SELECT site_id AS p_site, name AS site_name, state, county, district"
+        " FROM sites_now) AS p ON p_site = site_id)",
+        ("spectra", "files", "hosts", "sites"),
+        leave_out=(*PROFILES, "parser_version", "ingested_at"),
+        add=(
+            ("equipment_type", "hosts", "equipment_type"),
+            ("remote_path", "files", "remote_path"),
+            ("path", "files", "path"),
+            ("file_size", "files", "size"),
+            ("site_name", "sites", "name"),
+            ("state", "sites", "state"),
+            ("county", "sites", "county"),
+            ("district", "sites", "district"),
+        ),
+        month=SPECTRA_MONTH,
+        span=SPECTRA_SPAN,
     ),
 )
+
+
+def chosen(name: str) -> tuple[Dataset, ...]:
+    """The set of that name, or all for `all`. Raises MessageError if there is none."""
+    found = tuple(dataset for dataset in DATASETS if name in ("all", dataset.name))
+    if not found:
+        names = ", ".join(dataset.name for dataset in DATASETS)
+        raise MessageError(f"There is no dataset {name!r}.", hint=f"There are {names}, and all.")
+    return found
+
+
+def columns(catalog: Catalog) -> dict[str, tuple[Column, ...]]:
+    """The columns of every set, by its name; one query."""
+    found = catalog.query(
+        "SELECT table, name, type, comment FROM system.columns"
+        " WHERE database = currentDatabase() ORDER BY table, position"
+    )
+    tables: dict[str, dict[str, Column]] = defaultdict(dict)
+    for row in found:
+        tables[row["table"]][row["name"]] = Column(row["name"], row["type"], row["comment"])
+    described = {}
+    for dataset in DATASETS:
+        own = [c for c in tables[dataset.tables[0]].values() if c.name not in dataset.leave_out]
+        for name, table, there in dataset.add:
+            column = tables[table][there]
+            own.append(Column(name, column.kind, column.comment))
+        described[dataset.name] = tuple(own)
+    return described
+
+
+def partitions(
+    catalog: Catalog, datasets: Sequence[Dataset], columns: dict[str, tuple[Column, ...]]
+) -> list[Partition]:
+    """What the database holds now, in the order of the sets and months; one query."""
+    by_name = {dataset.name: dataset for dataset in datasets}
+    parts = (
+        f"SELECT '{dataset.name}' AS dataset, {dataset.month_sql} AS month, count() AS rows,"
+        f" sum({dataset.hash_sql}) AS hashes FROM {dataset.source} GROUP BY month"
+        for dataset in datasets
+    )
+    found = catalog.query(" UNION ALL ".join(parts))
+    made = [
+        Partition(
+            by_name[row["dataset"]],
+            row["month"],
+            row["rows"],
+            digest(row["rows"], row["hashes"], by_name[row["dataset"]], columns[row["dataset"]]),
+        )
+        for row in found
+        if row["rows"]
+    ]
+    names = list(by_name)
+    return sorted(made, key=lambda part: (names.index(part.dataset.name), part.month))
+
+
+def digest(rows: int, hashes: int, dataset: Dataset, columns: Sequence[Column]) -> str:
+    """A partition's digest: of its rows in any order (`hashes`: their sum), and of its columns."""
+    shape = repr((LAYOUT, dataset.order, [(c.name, c.kind, c.comment) for c in columns]))
+    shape_digest = hashlib.sha256(shape.encode()).hexdigest()[:8]
+    return f"{rows}-{hashes % 2**64:016x}-{shape_digest}"

@@ -1,29 +1,27 @@
 """The catalog's tables as Parquet files, a partition at a time.
 
-A partition is a month of a table. Its digest in the manifest is computed by the database over the
-rows' ids and versions, so that a late, corrected or removed row changes it; a partition whose
-digest is the last version's is a hard link to that version's file.
+A partition is a month of a set. Its digest in the manifest is a sum over its rows' ids and
+versions, so that a late, corrected or removed row changes it. The database computes it for what it
+holds now; the files' digests are computed from the rows that were written. A partition whose digest
+is the current version's is a hard link to that version's file.
 """
 
 from __future__ import annotations
 
-import hashlib
 import os
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
-import pyarrow.parquet as pq
-
 from uploaderd import __version__
 from uploaderd.catalog.client import Catalog
-from uploaderd.publishing import release
-from uploaderd.publishing.columns import arrow_type
-from uploaderd.publishing.datasets import DATASETS, Dataset
-
-ROWS_A_GROUP = 65_536
+from uploaderd.publishing import datasets, files, release
+from uploaderd.publishing.columns import Column
+from uploaderd.publishing.datasets import Partition
+from uploaderd.repository.placement import unwritable
 
 
 @dataclass(frozen=True)
@@ -43,97 +41,104 @@ def publish(
     folder: Path,
     *,
     complete: bool,
+    dataset: str = "all",
     keep: int = 3,
+    floor_bytes: int = 0,
     progress: Callable[[], None] = lambda: None,
 ) -> Published:
-    """Publishes every dataset; without `complete`, only partitions that changed are written.
+    """Publishes a dataset, or `all`; without `complete`, only partitions that changed are written.
 
-    If no partition changed, the current version stays and no new one is made.
+    If no partition changed, the current version stays and no new one is made: that costs two
+    queries. The other sets' files are kept as they are.
 
     Raises:
+        MessageError: there is no such dataset.
         CatalogError: the database cannot be reached.
-        RepositoryError: the folder cannot be written.
+        RepositoryError: the folder cannot be written, has less than `floor_bytes` free, or another
+            publication writes to it.
     """
-    last = release.current_manifest(folder)
-    before = {} if complete or last is None else last["files"]
-    wanted = [
-        (dataset, partition) for dataset in DATASETS for partition in _partitions(catalog, dataset)
-    ]
-    digests = {partition["path"]: partition["digest"] for _, partition in wanted}
-    if last is not None and digests == {path: entry["digest"] for path, entry in before.items()}:
-        rows = sum(entry["rows"] for entry in before.values())
-        return Published(last["version"], rows, written=0, kept=len(before))
-    new = release.begin(folder)
-    files: dict[str, dict[str, Any]] = {}
-    for dataset, partition in wanted:
-        path = partition["path"]
-        if before.get(path, {}).get("digest") == partition["digest"]:
-            files[path] = before[path]
-            _link(folder / "current" / path, new.path / path)
-        else:
-            files[path] = _write(catalog, dataset, partition, new.path / path)
-        progress()
-    release.finish(new, _manifest(new, files, last), keep=keep)
-    kept = sum(1 for path in files if files[path] is before.get(path))
-    rows = sum(entry["rows"] for entry in files.values())
-    return Published(new.version, rows, written=len(files) - kept, kept=kept)
+    chosen = datasets.chosen(dataset)
+    with release.locked(folder):
+        last = release.current_manifest(folder)
+        columns = datasets.columns(catalog)
+        wanted = datasets.partitions(catalog, chosen, columns)
+        ours = {each.name for each in chosen}
+        before: dict[str, Any] = last["files"] if last else {}
+        others = {path: entry for path, entry in before.items() if path.split("/")[0] not in ours}
+        known = {} if complete else {path: before[path] for path in before.keys() - others.keys()}
+        if last and {part.path: part.digest for part in wanted} == {
+            path: entry["digest"] for path, entry in known.items()
+        }:
+            return _counted(last["version"], before, before)
+        release.require_room(folder, floor_bytes)
+        new = release.begin(folder)
+
+        def check() -> None:
+            progress()
+            release.require_room(folder, floor_bytes)
+
+        try:
+            made = _carry(folder, new, others, known, wanted)
+            for part in wanted:
+                if part.path not in made:
+                    path = new.path / part.path
+                    made[part.path] = asdict(
+                        files.write(catalog, part, columns[part.dataset.name], path, check=check)
+                    )
+            release.finish(new, _manifest(new, made, last, columns), keep=keep)
+        except BaseException:
+            # A full disk gets its room back at once; a killed process leaves it to the next run.
+            release.abandon(new)
+            raise
+        return _counted(new.version, made, before)
+
+
+def _carry(
+    folder: Path,
+    new: release.Release,
+    others: Mapping[str, Any],
+    known: Mapping[str, Any],
+    wanted: list[Partition],
+) -> dict[str, Any]:
+    """Links what did not change from the current version; a file that is gone is written again."""
+    unchanged = {
+        part.path: known[part.path]
+        for part in wanted
+        if part.path in known and known[part.path]["digest"] == part.digest
+    }
+    current = (folder / "current").resolve()
+    carried = {}
+    for path, entry in {**others, **unchanged}.items():
+        try:
+            (new.path / path).parent.mkdir(parents=True, exist_ok=True)
+            with suppress(FileNotFoundError):
+                os.link(current / path, new.path / path)
+                carried[path] = entry
+        except OSError as error:
+            raise unwritable(new.path / path, error) from error
+    return carried
+
+
+def _counted(version: str, made: Mapping[str, Any], before: Mapping[str, Any]) -> Published:
+    kept = sum(1 for path in made if made[path] is before.get(path))
+    rows = sum(entry["rows"] for entry in made.values())
+    return Published(version, rows, written=len(made) - kept, kept=kept)
 
 
 def _manifest(
-    new: release.Release, files: dict[str, dict[str, Any]], last: dict[str, Any] | None
+    new: release.Release,
+    made: Mapping[str, Any],
+    last: Mapping[str, Any] | None,
+    columns: Mapping[str, tuple[Column, ...]],
 ) -> dict[str, Any]:
     return {
         "version": new.version,
         "previous": last["version"] if last else None,
         "created_by": f"uploaderd {__version__}",
-        "files": files,
+        "finished_at": datetime.now(UTC).isoformat(timespec="milliseconds"),
+        "layout": datasets.LAYOUT,
+        "rows": sum(entry["rows"] for entry in made.values()),
+        "bytes": sum(entry["size"] for entry in made.values()),
+        "columns": {name: [column.name for column in each] for name, each in columns.items()},
+        "files": dict(made),
     }
-
-
-def _partitions(catalog: Catalog, dataset: Dataset) -> list[dict[str, Any]]:
-    """`month` (yyyymm, 0 if it has none), `rows`, `digest` and `path` of every partition."""
-    partitions = catalog.query(dataset.partitions_sql)
-    for partition in partitions:
-        partition["digest"] = f"{partition['rows']}-{partition['digest']:016x}"
-        partition["path"] = dataset.path(partition["month"])
-    return [partition for partition in partitions if partition["rows"]]
-
-
-def _write(
-    catalog: Catalog, dataset: Dataset, partition: dict[str, Any], path: Path
-) -> dict[str, Any]:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    columns = catalog.columns(dataset.name)
-    schema = pa.schema(
-        [
-            pa.field(name, arrow_type(kind), metadata={"comment": comment})
-            for name, kind, comment in columns
-        ],
-        metadata={"created_by": f"uploaderd {__version__}", "sorted_by": dataset.order},
-    )
-    rows = 0
-    with pq.ParquetWriter(path, schema, compression="zstd") as writer:
-        month = {"month": partition["month"]}
-        for block in catalog.stream(dataset.rows_sql, month, rows=ROWS_A_GROUP):
-            table = pa.table(
-                [
-                    pa.array(block[field.name], type=field.type, from_pandas=True)
-                    for field in schema
-                ],
-                schema=schema,
-            )
-            writer.write_table(table)
-            rows += table.num_rows
-    return {"rows": rows, "digest": partition["digest"], "sha256": _make_durable(path)}
-
-
-def _make_durable(path: Path) -> str:
-    with path.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256")
-        os.fsync(file.fileno())
-    return digest.hexdigest()
-
-
-def _link(old: Path, new: Path) -> None:
-    new.parent.mkdir(parents=True, exist_ok=True)
-    os.link(old.resolve(), new)

@@ -1,6 +1,7 @@
 """Versions of a published folder: written aside, made durable, swapped in one rename.
 
     <folder>/
+        .lock                                      held by who writes
         current -> versions/20261122T201530123456Z
         versions/20261122T201530123456Z/
             manifest.json                          files, rows, SHA-256, digests of the partitions
@@ -12,9 +13,13 @@ A reader that resolves `current` once sees one version, whole, for as long as it
 
 from __future__ import annotations
 
+import fcntl
+import hashlib
 import json
 import os
 import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -24,6 +29,12 @@ from uploaderd.errors import RepositoryError
 from uploaderd.repository.placement import sync_folder, unwritable
 
 MANIFEST = "manifest.json"
+
+
+class Busy(RepositoryError):
+    """Another publication writes to the folder."""
+
+    code = "publication_under_way"
 
 
 @dataclass(frozen=True)
@@ -38,6 +49,53 @@ class Release:
     def path(self) -> Path:
         """Where this version's files go."""
         return self.folder / "versions" / self.version
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Keeps every other writer away from the folder, which is made if it is missing.
+
+    The lock ends with the process that holds it, however that ends.
+
+    Raises:
+        Busy: somebody else writes.
+        RepositoryError: the folder cannot be written.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        handle = os.open(folder / ".lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    except OSError as error:
+        raise unwritable(folder, error) from error
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise Busy(
+                f"{folder}: another publication is under way.", hint="Wait until it is done."
+            ) from error
+        except OSError as error:
+            raise unwritable(folder, error) from error
+        yield
+    finally:
+        os.close(handle)
+
+
+def require_room(folder: Path, floor_bytes: int) -> None:
+    """Refuses to write to a disk that is nearly full.
+
+    Raises:
+        RepositoryError: less than `floor_bytes` are free, or the disk does not answer.
+    """
+    try:
+        free = shutil.disk_usage(folder).free
+    except OSError as error:
+        raise unwritable(folder, error) from error
+    if free < floor_bytes:
+        raise RepositoryError(
+            f"{folder}: only {free / 1e6:.0f} MB are free on its disk, and publishing leaves"
+            f" {floor_bytes / 1e6:.0f} MB.",
+            hint="Make room, or lower `free_space_floor_mb` or `keep_versions`.",
+        )
 
 
 def begin(folder: Path) -> Release:
@@ -57,22 +115,83 @@ def begin(folder: Path) -> Release:
     return release
 
 
+def abandon(release: Release) -> None:
+    """Removes a version that will not be finished; what cannot be removed, the next run removes."""
+    if (release.folder / "current").resolve() == release.path.resolve():
+        return
+    shutil.rmtree(release.path, ignore_errors=True)
+
+
 def current_manifest(folder: Path) -> dict[str, Any] | None:
     """The manifest that readers see now; None if nothing was published yet.
 
     Raises:
         RepositoryError: the manifest cannot be read.
     """
-    try:
-        text = (folder / "current" / MANIFEST).read_text("utf-8")
-    except FileNotFoundError:
-        return None
-    except OSError as error:
+    return _manifest(folder / "current")
+
+
+def versions(folder: Path) -> list[dict[str, Any]]:
+    """The manifests of all versions that are kept, oldest first.
+
+    Raises:
+        RepositoryError: one cannot be read.
+    """
+    found = (_manifest(path) for path in sorted((folder / "versions").glob("*")))
+    return [manifest for manifest in found if manifest is not None]
+
+
+def roll_back(folder: Path, version: str | None = None) -> str:
+    """Lets `current` name an older version: by default, the one before the current one.
+
+    It holds until the next publication.
+
+    Returns:
+        The version that is current now.
+
+    Raises:
+        RepositoryError: there is no such version, or the folder cannot be written.
+    """
+    now = current_manifest(folder)
+    kept = [manifest["version"] for manifest in versions(folder)]
+    older = [name for name in kept if now is not None and name < now["version"]]
+    target = version or (older[-1] if older else None)
+    if target is None or target not in kept:
         raise RepositoryError(
-            f"{folder}: the manifest cannot be read: {error.strerror}."
-        ) from error
-    manifest: dict[str, Any] = json.loads(text)
-    return manifest
+            f"{folder}: there is no version {version or 'before the current one'}.",
+            hint=f"Kept are: {', '.join(kept) or 'none'}.",
+        )
+    try:
+        _swap(Release(folder, target))
+    except OSError as error:
+        raise unwritable(folder, error) from error
+    return target
+
+
+def verify(folder: Path, version: str, rows_of: Callable[[Path], int]) -> Iterator[str]:
+    """Compares a version's files with its manifest: one sentence for each thing that is wrong.
+
+    `rows_of` counts the rows of a file. Raises RepositoryError if there is no such version.
+    """
+    root = folder / "versions" / version
+    manifest = _manifest(root)
+    if manifest is None:
+        raise RepositoryError(f"{folder}: there is no version {version}.")
+    for name, entry in sorted(manifest["files"].items()):
+        try:
+            with (root / name).open("rb") as file:
+                sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+        except OSError as error:
+            yield f"{name} cannot be read: {error.strerror}"
+            continue
+        if sha256 != entry["sha256"]:
+            yield f"{name} is not what was written: its SHA-256 is {sha256}"
+        elif (rows := rows_of(root / name)) != entry["rows"]:
+            yield f"{name} holds {rows} rows, not {entry['rows']}"
+    known = {*manifest["files"], MANIFEST}
+    for path in sorted(root.rglob("*")):
+        if path.is_file() and str(path.relative_to(root)) not in known:
+            yield f"{path.relative_to(root)} is not in the manifest"
 
 
 def finish(release: Release, manifest: dict[str, Any], *, keep: int) -> None:
@@ -90,11 +209,30 @@ def finish(release: Release, manifest: dict[str, Any], *, keep: int) -> None:
         for folder, _, _ in os.walk(release.path, topdown=False):
             sync_folder(Path(folder))
         sync_folder(release.path.parent)
-        aside = release.folder / f".current.{release.version}"
-        aside.symlink_to(Path("versions") / release.version)
-        aside.replace(release.folder / "current")
-        sync_folder(release.folder)
+        _swap(release)
         for old in sorted((release.folder / "versions").iterdir())[:-keep]:
             shutil.rmtree(old)
     except OSError as error:
         raise unwritable(release.folder, error) from error
+
+
+def _swap(release: Release) -> None:
+    """Lets `current` name the version, in one rename. Raises OSError."""
+    aside = release.folder / ".current"
+    aside.unlink(missing_ok=True)
+    aside.symlink_to(Path("versions") / release.version)
+    aside.replace(release.folder / "current")
+    sync_folder(release.folder)
+
+
+def _manifest(root: Path) -> dict[str, Any] | None:
+    """A version's manifest; None if it has none."""
+    try:
+        manifest: dict[str, Any] = json.loads((root / MANIFEST).read_text("utf-8"))
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise RepositoryError(f"{root}: the manifest cannot be read: {error.strerror}.") from error
+    except ValueError as error:
+        raise RepositoryError(f"{root}: the manifest is damaged: {error}.") from error
+    return manifest

@@ -104,17 +104,19 @@ class ProcessBehaviour:
 
 @dataclass(frozen=True)
 class PublishBehaviour:
-    """Where the published folder is, and how many versions of it are kept."""
+    """Where the published folder is, how many versions are kept, and how full its disk may get."""
 
     folder: Path
     keep_versions: int
+    floor_bytes: int
 
     @classmethod
     def of(cls, settings: Mapping[str, Any]) -> PublishBehaviour:
         """The section of a valid service file. Raises ConfigError without a folder."""
         if not settings.get("folder"):
             raise ConfigError("The publish service has no `folder` in its behaviour section.")
-        return cls(settings["folder"], settings["keep_versions"])
+        floor_bytes = settings["free_space_floor_mb"] * 1_000_000
+        return cls(settings["folder"], settings["keep_versions"], floor_bytes)
 
 
 def _patience(tries: int, longest_s: float) -> Patience:

@@ -24,6 +24,7 @@ class PublishService:
         """Publishes, and answers with what was written.
 
         Raises:
+            MessageError: there is no dataset of that name.
             CatalogError: the database cannot be reached.
             RepositoryError: the published folder cannot be written.
         """
@@ -31,7 +32,9 @@ class PublishService:
             self._catalog,
             self._behaviour.folder,
             complete=job.body["mode"] == "complete",
+            dataset=job.body["dataset"],
             keep=self._behaviour.keep_versions,
+            floor_bytes=self._behaviour.floor_bytes,
             progress=job.beat,
         )
         log.info(
