@@ -31,10 +31,10 @@ KNOWN_TYPES: Final = frozenset(
     | {60, 61, 62, 63, 64, 65, 66, 67, 68, 69}
 )
 
-WINDOW: Final = 1 << 20
-"""Bytes walked and verified at once: the temporaries stay within a second-level cache."""
-FEW: Final = 16
-"""Blocks tried after damage; doubled with each sound batch, so that damage costs what it spans."""
+WINDOW: Final = 4 << 20
+"""Bytes walked and verified at once."""
+FEW: Final = 1 << 12
+"""Bytes tried after damage; doubled with each sound batch, so that damage costs what it spans."""
 SCAN_BUDGET: Final = 8
 """Checksum bytes spent, for each byte of the file, on finding blocks again after damage."""
 
@@ -67,7 +67,6 @@ class Bytes:
         whole = self.size // 4 * 4
         self.bytes: NDArray[np.uint8] = np.frombuffer(memory, np.uint8)
         self.words: NDArray[np.uint32] = self.bytes[:whole].view("<u4")
-        self.ints = memoryview(memory)[:whole].cast("i")
 
     def u32(self, at: NDArray[np.int64]) -> NDArray[np.uint32]:
         """The 32-bit words at byte offsets; all must lie within the file."""
@@ -103,47 +102,74 @@ def walk(memory: mmap.mmap, issues: IssueLog) -> Iterator[Batch]:
     Memory pages that were walked are given back, so the process stays small on any file.
     """
     data = Bytes(memory)
-    position, at_most = FILE_HEADER, 1 << 16
+    position, span = FILE_HEADER, WINDOW
     budget = SCAN_BUDGET * data.size + WINDOW
     while position < data.size:
-        offsets, reached = _follow_lengths(data, position, at_most)
+        offsets, reached = _follow_lengths(data, position, span)
         count, batch = _verified(data, offsets, reached, issues)
         if batch.offsets.size:
             yield batch
-        if count == len(offsets) and count:
-            at_most = min(at_most * 2, 1 << 16)
+        if count == offsets.size and count:
+            span = min(span * 2, WINDOW)
             forget(memory, position, reached)
             position = reached
             continue
-        damaged = reached if count == len(offsets) else offsets[count]
+        damaged = reached if count == offsets.size else int(offsets[count])
         if damaged >= data.size:
             return
         position, budget = _find_again(data, damaged, budget)
         _note_damage(data, damaged, position, issues)
         forget(memory, damaged, position)
-        at_most = FEW
+        span = FEW
 
 
-def _follow_lengths(data: Bytes, begin: int, at_most: int) -> tuple[list[int], int]:
-    """Offsets of blocks that follow each other by their lengths, and where the last one ends."""
-    ints, memory, size = data.ints, data.memory, data.size
-    read = struct.Struct("<i").unpack_from
-    offsets: list[int] = []
-    append = offsets.append
-    position, stop = begin, min(begin + WINDOW, size - FRAME + 1)
-    while position < stop and len(offsets) < at_most:
-        length = read(memory, position + 4)[0] if position & 3 else ints[(position >> 2) + 1]
+def _follow_lengths(data: Bytes, begin: int, span: int) -> tuple[NDArray[np.int64], int]:
+    """Offsets of blocks that follow each other by their lengths, and where the last one ends.
+
+    Blocks that begin within `span` bytes are followed, all those at once that reach from marker to
+    marker. A block with a marker among its levels, or at an odd place, is followed by itself.
+    """
+    stop = min(begin + span, data.size - FRAME + 1)
+    starts, ends = _between_markers(data, begin, stop)
+    odd = np.flatnonzero(ends != starts[1:])
+    found: list[NDArray[np.int64]] = []
+    position = begin
+    while position < stop:
+        first = int(np.searchsorted(starts[:-1], position))
+        if first < ends.size and starts[first] == position:
+            place = int(np.searchsorted(odd, first))
+            last = int(odd[place]) if place < odd.size else ends.size
+            if last > first:
+                found.append(starts[first:last])
+                position = int(starts[last])
+                continue
+        length = struct.unpack_from("<i", data.memory, position + 4)[0]
         after = position + FRAME + length
-        if length < 0 or after > size or (length > WINDOW and offsets):
+        if length < 0 or after > data.size or (length > WINDOW and found):
             break
-        append(position)
+        found.append(np.array([position]))
         position = after
-    return offsets, position
+    return np.concatenate(found) if found else np.empty(0, np.int64), position
 
 
-def _verified(data: Bytes, offsets: list[int], reached: int, issues: IssueLog) -> tuple[int, Batch]:
+def _between_markers(
+    data: Bytes, begin: int, stop: int
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Places in [begin, stop) that follow a marker, and where blocks that begin there would end.
+
+    The first place is `begin`; the last has no end. Only places at multiples of 4 are seen.
+    """
+    if begin & 3 or stop <= begin:
+        return np.array([begin]), np.empty(0, np.int64)
+    markers = np.flatnonzero(data.words[begin >> 2 : (stop - 1) >> 2] == MARKER)
+    starts = np.concatenate([[0], (markers + 1) * 4]) + begin
+    return starts, starts[:-1] + data.i32(starts[:-1] + 4) + FRAME
+
+
+def _verified(
+    data: Bytes, starts: NDArray[np.int64], reached: int, issues: IssueLog
+) -> tuple[int, Batch]:
     """How many blocks of the run are framed (checksum or marker right), and the sound ones."""
-    starts = np.array(offsets, np.int64)
     if not starts.size:
         return 0, Batch(starts, starts, starts, starts)
     ends = np.append(starts[1:], reached)

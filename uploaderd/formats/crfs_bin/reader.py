@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -26,27 +25,19 @@ class _Flow:
     """One flow while the file is walked."""
 
     def __init__(self, group: Group, ordinal: int) -> None:
-        nothing = group.at[:0].copy()
-        # Without its rows: the group itself would keep its whole window in memory.
-        self.group = dataclasses.replace(
-            group,
-            at=nothing,
-            all_offsets=nothing,
-            all_rows=group.all_rows[:0].copy(),
-            all_headers=group.all_headers[:0].copy(),
-            all_levels_at=nothing,
-        )
+        self.group = self._last = group.alone(0)
         self.count = 0
-        self.first_ts: int | None = None
-        self.last_ts: int | None = None
         self.ordinal = ordinal
         self.statistics: CodeStatistics | None = None
 
     def add(self, group: Group) -> None:
         self.count += group.count
-        first, last = (None if t == NO_TIME else t for t in group.times([0, -1]).tolist())
-        self.first_ts = self.first_ts if self.count > group.count else first
-        self.last_ts = last
+        self._last = group.alone(-1)
+
+    def span(self) -> list[int | None]:
+        """Times of the first and of the last trace, ns since 1970."""
+        times = [int(group.times([0])[0]) for group in (self.group, self._last)]
+        return [None if time == NO_TIME else time for time in times]
 
     def add_levels(self, data: Bytes, group: Group) -> None:
         for _, trace, shift in codes(data, group):
@@ -149,6 +140,7 @@ def _spectrum(flow: _Flow, station: Station) -> Spectrum:
     points, occupancy = flow.group.points, layout.coding is Coding.OCCUPANCY
     named = station.names.get(flow.group.thread, "")
     statistics = flow.statistics
+    first_ts, last_ts = flow.span()
     return Spectrum(
         id=flow.group.thread,
         description=flow.group.description or named,
@@ -156,8 +148,8 @@ def _spectrum(flow: _Flow, station: Station) -> Spectrum:
         stop_hz=stop,
         points=points,
         n_traces=flow.count,
-        first_ts=flow.first_ts,
-        last_ts=flow.last_ts,
+        first_ts=first_ts,
+        last_ts=last_ts,
         step_hz=(stop - start) / (points - 1) if points > 1 else None,
         rbw_hz=float(number["rbw"]) if number.get("rbw", 0) > 0 else None,
         unit="%" if occupancy else _member(UNITS, number.get("unit", 0)),

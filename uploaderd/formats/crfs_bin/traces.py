@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -85,6 +86,18 @@ class Group:
     def levels_at(self) -> NDArray[np.int64]:
         """File offset of each block's levels: int64 [n]."""
         return self.all_levels_at[self.at]
+
+    def alone(self, which: int) -> Group:
+        """One of its blocks as a group of its own, which keeps nothing of the others."""
+        at = self.at[which : which + 1 or None]
+        return dataclasses.replace(
+            self,
+            at=np.zeros(1, np.int64),
+            all_offsets=self.all_offsets[at],
+            all_rows=self.all_rows[at],
+            all_headers=self.all_headers[at],
+            all_levels_at=self.all_levels_at[at],
+        )
 
     def times(self, which: slice | list[int]) -> NDArray[np.int64]:
         """Times of some of the blocks, ns since 1970; `NO_TIME` where there is none, or no date."""
