@@ -19,8 +19,8 @@ from numpy.typing import NDArray
 MAX_BINS = 1024
 """Most frequency bins that a `LevelProfile` has; a flow of fewer points has one bin a point."""
 
-NOTICES = frozenset({"clock_offset"})
-"""Kinds of issue by which nothing was lost: the outcome stays `ok`."""
+NOTICES = frozenset({"clock_offset", "statistics_left_out"})
+"""Kinds of issue by which no trace was lost: the outcome stays `ok`."""
 
 
 @dataclass(frozen=True, slots=True)

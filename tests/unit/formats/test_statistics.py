@@ -18,7 +18,7 @@ def test_code_statistics_equal_those_of_the_whole_array(points: int, n: int, see
     codes = random.integers(0, 256, (n, points), dtype=np.uint8)
     shifts = random.integers(-256, 255, n)
     levels = (codes + shifts[:, None]) / 2 - 127.5
-    gathered = CodeStatistics(points, first=-256, span=768, step=0.5, zero=-127.5)
+    gathered = CodeStatistics(points, span=768, step=0.5, zero=-127.5)
     gathered.add(codes[:3], shifts[:3])
     gathered.add(codes[3:], shifts[3:])
     found = gathered.result()
@@ -51,4 +51,4 @@ def test_missing_levels_are_left_out_of_float_statistics() -> None:
 
 def test_nothing_added_gives_no_statistics() -> None:
     assert FloatStatistics(5).result() is None
-    assert CodeStatistics(5, first=0, span=256, step=0.5).result() is None
+    assert CodeStatistics(5, span=256, step=0.5).result() is None

@@ -14,6 +14,7 @@ from uploaderd.formats.crfs_bin.traces import Group, codes, groups, zero
 from uploaderd.formats.files import mapped
 from uploaderd.formats.issues import IssueLog
 from uploaderd.formats.model import NO_TIME, ReadOptions, Recording, Spectrum, TraceBlock
+from uploaderd.formats.statistics import MAX_FLOWS as MAX_STATISTICS
 from uploaderd.formats.statistics import CodeStatistics
 
 NAME = "crfs_bin"
@@ -40,17 +41,15 @@ class _Flow:
         return [None if time == NO_TIME else time for time in times]
 
     def add_levels(self, data: Bytes, group: Group) -> None:
+        if self.statistics is None:
+            self.statistics = CodeStatistics(
+                group.points,
+                span=256,
+                step=0.5,
+                zero=zero(group.layout),
+                flows=self.ordinal + 1,
+            )
         for _, trace, shift in codes(data, group):
-            if self.statistics is None:
-                low = int(shift[0]) + int(trace[0].min())
-                self.statistics = CodeStatistics(
-                    group.points,
-                    first=low,
-                    span=256,
-                    step=0.5,
-                    zero=zero(group.layout),
-                    flows=self.ordinal + 1,
-                )
             self.statistics.add(trace, shift)
 
 
@@ -79,10 +78,12 @@ def read(path: Path, options: ReadOptions) -> Recording:
                     continue
                 flow = flows[group.key] = _Flow(group, len(flows))
             flow.add(group)
-            if options.statistics:
+            if options.statistics and flow.ordinal < MAX_STATISTICS:
                 flow.add_levels(data, group)
     if not flows:
         issues.add("no_spectrum")
+    if options.statistics and len(flows) > MAX_STATISTICS:
+        issues.add("statistics_left_out", flows=len(flows) - MAX_STATISTICS)
     station.note_clock(issues)
     header = data.bytes[:FILE_HEADER].tobytes()
     return Recording(

@@ -30,7 +30,7 @@ class FlowStatistics:
 
     def __init__(self, points: int, dtype: np.dtype[Any]) -> None:
         self._coded = dtype == np.uint8
-        self._codes = CodeStatistics(points, first=0, span=256, step=0.5, zero=-127.5)
+        self._codes = CodeStatistics(points, span=256, step=0.5, zero=-127.5)
         self._floats = FloatStatistics(points) if not self._coded else None
 
     def add(self, stored: NDArray[Any], offsets: NDArray[Any]) -> None:
