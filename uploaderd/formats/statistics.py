@@ -131,12 +131,11 @@ def _column_sums(codes: NDArray[Any], largest: int) -> NDArray[np.int64]:
     As many traces as fit are first summed in 16 bits, which processors do many at a time.
     """
     at_once = np.iinfo(np.int16).max // max(largest, 1)
-    if codes.dtype == np.uint8:
-        return codes.sum(axis=0, dtype=np.uint32).astype(np.int64)
     whole = len(codes) // at_once * at_once
     if codes.dtype != np.int16 or at_once < 8:
         whole = 0
-    sums: NDArray[np.int64] = codes[whole:].sum(axis=0, dtype=np.int64)
+    wide = np.uint32 if codes.dtype == np.uint8 else np.int64
+    sums: NDArray[np.int64] = codes[whole:].sum(axis=0, dtype=wide).astype(np.int64)
     for begin in range(0, whole, at_once):
         sums += codes[begin : begin + at_once].sum(axis=0, dtype=np.int16)
     return sums
