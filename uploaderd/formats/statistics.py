@@ -21,6 +21,8 @@ EXACT_LEVELS = 1 << 22
 """Levels of a flow up to which `CodeStatistics` counts every one for its percentiles."""
 STRIDE = 8
 """Of the traces beyond, every `STRIDE`-th is counted for percentiles."""
+KEPT_POINTS = 1 << 14
+"""Points up to which a flow keeps its last trace, and sums it up only at the end."""
 MAX_FLOWS = 128
 """Flows of a file of which a reader gathers code statistics; a station has some tens."""
 
@@ -52,7 +54,6 @@ class CodeStatistics:
 
     Attributes:
         first_trace: summary of the first trace that was added.
-        last_trace: summary of the last one.
     """
 
     def __init__(
@@ -61,7 +62,7 @@ class CodeStatistics:
         self.points = points
         self.bins = bins_for(points, span, flows)
         self.first_trace: TraceSummary | None = None
-        self.last_trace: TraceSummary | None = None
+        self._last: tuple[NDArray[Any], int] | TraceSummary | None = None
         self._step, self._zero = step, zero
         self._edges = bin_edges(points, self.bins)
         self._histogram = Histogram(points, self.bins, span=2 * span, flows=flows)
@@ -78,7 +79,9 @@ class CodeStatistics:
         shifts = np.broadcast_to(np.asarray(shift, np.int64), (len(codes),))
         if self.first_trace is None:
             self.first_trace = self._summary(codes[0], shifts[0])
-        self.last_trace = self._summary(codes[-1], shifts[-1])
+        few = self.points <= KEPT_POINTS
+        last = (codes[-1].copy(), int(shifts[-1]))
+        self._last = last if few else self._summary(*last)
         rows = max(1, CHUNK // self.points)
         for begin in range(0, len(codes), rows):
             part, moved = codes[begin : begin + rows], shifts[begin : begin + rows]
@@ -120,6 +123,11 @@ class CodeStatistics:
         total["max"] = profile["max"].max(keepdims=True)
         total["mean"] = self._sum.sum(keepdims=True) / count * self._step + self._zero
         return _statistics(count, total, profile)
+
+    @property
+    def last_trace(self) -> TraceSummary | None:
+        """Summary of the last trace that was added."""
+        return self._summary(*self._last) if isinstance(self._last, tuple) else self._last
 
     def _summary(self, codes: NDArray[Any], shift: Any) -> TraceSummary | None:
         return summary((codes.astype(np.int64) + shift) * self._step + self._zero)

@@ -7,9 +7,10 @@ Blocks are found by the joint `StOpStArT` between them, without inflating; compr
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import mmap
+import re
 import zlib
-from array import array
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
@@ -35,6 +36,8 @@ from uploaderd.formats.statistics import summary
 
 BEGIN: Final = b"StArT"
 END: Final = b"StOp"
+JOINT: Final = re.compile(END + BEGIN)
+GZIP: Final = b"\x1f\x8b\x08"
 PREFIX: Final = 22
 """Bytes before the JSON header."""
 SERIALISED: Final = 64
@@ -74,9 +77,14 @@ class _File:
         headers: NDArray[Any] = rows.view(self.head)[:, 0]
         return headers
 
+    @property
+    def payload_size(self) -> int:
+        """Bytes of a trace's levels and bearings."""
+        return self.points * (self.stored.itemsize + 4 * self.bearings)
+
     def payload(self, start: int, end: int) -> bytes | None:
         """A block's inflated bytes, no more than a trace takes; `None` if they are damaged."""
-        wanted = self.skipped + self.points * (self.stored.itemsize + 4 * self.bearings)
+        wanted = self.skipped + self.payload_size
         inflater = zlib.decompressobj(zlib.MAX_WBITS | 16)
         try:
             raw = inflater.decompress(
@@ -84,11 +92,13 @@ class _File:
             )
         except zlib.error:
             return None
-        return raw[self.skipped :] if inflater.eof and len(raw) >= wanted else None
+        return raw if inflater.eof and len(raw) >= wanted else None
 
 
 def read(path: Path, version: str, options: ReadOptions) -> Recording:
-    """Reads a v.2 file. Damaged gzip streams are found only if statistics are asked for."""
+    """Reads a v.2 file. Damaged gzip streams are found only if statistics are asked for;
+    `extra["streams_verified"]` says whether.
+    """
     memory, issues = mapped(path), IssueLog()
     file = _opened(memory, version)
     if file is None:
@@ -111,7 +121,10 @@ def read(path: Path, version: str, options: ReadOptions) -> Recording:
         issues=issues.result(),
         time_digits=common.TIME_DIGITS,
         clock_offset_s=options.clock_offset.total_seconds(),
-        extra={"marker_counts": _marker_counts(memory)},
+        extra={
+            "marker_counts": _marker_counts(memory),
+            "streams_verified": options.statistics and file.points > 0,
+        },
     )
 
 
@@ -142,29 +155,34 @@ def _opened(memory: mmap.mmap, version: str) -> _File | None:
 def _blocks(file: _File, issues: IssueLog) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64]]]:
     """Where blocks begin (at `StArT`) and end (at `StOp`), in chunks; only whole blocks."""
     memory = file.memory
-    least = file.head.itemsize
     start = memory.find(BEGIN, file.begin)
     if start < 0:
         start = len(memory)
     if start != file.begin:
         issues.add("gap", offset=file.begin, skipped=start - file.begin)
-    starts, ends = array("q"), array("q")
+    joints = (joint.start() for joint in JOINT.finditer(memory, start + len(BEGIN)))
     while start < len(memory):
-        end = memory.find(END + BEGIN, start + len(BEGIN))
-        after = end + len(END)
-        if end < 0:
-            end = after = _last_end(file, start, issues)
-        if end - start >= least:
-            starts.append(start)
-            ends.append(end)
-        elif end > start:
-            issues.add("bad_block", offset=start)
-        start = after if after > end else len(memory)
-        if len(starts) == CHUNK:
-            yield np.array(starts), np.array(ends)
-            starts, ends = array("q"), array("q")
-    if starts:
-        yield np.array(starts), np.array(ends)
+        ends = np.fromiter(itertools.islice(joints, CHUNK), np.int64)
+        starts = np.append(start, ends + len(END))
+        if ends.size < CHUNK:
+            ends = np.append(ends, _last_end(file, int(starts[-1]), issues))
+            start = len(memory)
+        else:
+            start, starts = int(starts[-1]), starts[:-1]
+        sound = _are_gzip(file, starts, ends)
+        for at in starts[~sound & (ends > starts)].tolist():
+            issues.add("bad_block", offset=at)
+        if sound.any():
+            yield starts[sound], ends[sound]
+
+
+def _are_gzip(file: _File, starts: NDArray[np.int64], ends: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Which blocks have room for their header, and the signature of gzip after it."""
+    at = starts + file.head.itemsize
+    fits: NDArray[np.bool_] = at + len(GZIP) <= ends
+    for i, value in enumerate(GZIP):
+        fits &= file.bytes[np.minimum(at + i, file.bytes.size - 1)] == value
+    return fits
 
 
 def _last_end(file: _File, start: int, issues: IssueLog) -> int:
@@ -197,22 +215,30 @@ def _stored(
     file: _File, starts: NDArray[np.int64], ends: NDArray[np.int64], issues: IssueLog
 ) -> Iterator[tuple[NDArray[np.int64], NDArray[Any], NDArray[np.uint16] | None]]:
     """Blocks inflated: indices, levels as stored [k, points], bearings [k, 2·points] if any."""
+    size = file.payload_size
     for begin in range(0, len(starts), ROWS):
-        at, payloads = [], []
-        for i in range(begin, min(begin + ROWS, len(starts))):
-            payload = file.payload(int(starts[i]), int(ends[i]))
-            if payload is None:
-                issues.add("bad_block", offset=int(starts[i]))
-            else:
-                at.append(i)
-                payloads.append(payload[: file.points * (file.stored.itemsize + 4 * file.bearings)])
-        if not at:
+        chosen = slice(begin, begin + ROWS)
+        payloads = map(file.payload, starts[chosen].tolist(), ends[chosen].tolist())
+        whole = {at: payload for at, payload in enumerate(payloads, begin) if payload is not None}
+        for at in range(begin, min(begin + ROWS, len(starts))):
+            if at not in whole:
+                issues.add("bad_block", offset=int(starts[at]))
+        if not whole:
             continue
-        rows = np.frombuffer(b"".join(payloads), np.uint8).reshape(len(at), -1)
+        rows = _rows(list(whole.values()), file.skipped, size)
         width = file.points * file.stored.itemsize
         levels = np.ascontiguousarray(rows[:, :width]).view(file.stored)
         bearings = np.ascontiguousarray(rows[:, width:]).view("<u2") if file.bearings else None
-        yield np.array(at), levels, bearings
+        yield np.array(list(whole)), levels, bearings
+
+
+def _rows(payloads: list[bytes], skipped: int, size: int) -> NDArray[np.uint8]:
+    """`size` bytes of each payload after `skipped` ones: uint8 [n, size]."""
+    length = len(payloads[0])
+    if any(len(payload) != length for payload in payloads):
+        payloads, length = [payload[: skipped + size] for payload in payloads], skipped + size
+    rows = np.frombuffer(b"".join(payloads), np.uint8).reshape(len(payloads), length)
+    return rows[:, skipped : skipped + size]
 
 
 def _offsets(heads: NDArray[Any]) -> NDArray[Any]:
@@ -336,10 +362,11 @@ def _whole(value: Any) -> int | None:
 
 def _marker_counts(memory: mmap.mmap) -> dict[str, int]:
     """How often the markers occur anywhere, by chance in compressed bytes, too."""
-    counts = {}
+    counts, size, window = {}, len(memory), 1 << 20
     for marker in (BEGIN, END):
-        count, window = 0, 1 << 20
-        for begin in range(0, len(memory), window):
-            count += memory[begin : begin + window + len(marker) - 1].count(marker)
-        counts[marker.decode()] = count
+        find = re.compile(marker).findall
+        counts[marker.decode()] = sum(
+            len(find(memory, begin, min(begin + window + len(marker) - 1, size)))
+            for begin in range(0, size, window)
+        )
     return counts
