@@ -11,7 +11,16 @@ from collections.abc import Sequence
 from uploaderd import __version__
 from uploaderd.errors import UploaderError
 
-COMMANDS: tuple[str, ...] = ("catalog", "dead", "doctor", "inspect", "query", "status", "topology")
+COMMANDS: tuple[str, ...] = (
+    "catalog",
+    "dead",
+    "doctor",
+    "inspect",
+    "publish",
+    "query",
+    "status",
+    "topology",
+)
 """Modules of `uploaderd.ctl`; each has `register(commands)`, which adds a parser whose default
 `run` takes the parsed arguments and gives the exit status."""
 
