@@ -36,6 +36,10 @@ class System:
     daemon: subprocess.Popen[bytes] | None = None
     instances: dict[str, int] = field(default_factory=dict)
     behaviour: dict[str, dict[str, Any]] = field(default_factory=dict)
+    daemon_settings: dict[str, Any] = field(default_factory=dict)
+    """Further keys of `config.json`."""
+    broker_hosts: list[str] = field(default_factory=list)
+    """Addresses at which the daemon finds its broker, if not the broker's own."""
 
     @property
     def config(self) -> Path:
@@ -73,6 +77,7 @@ class System:
             "services": "all",
             "run_dir": str(self.folder / "run"),
             "repository": str(self.repository),
+            **self.daemon_settings,
         }
         self.config.write_text(json.dumps(main, indent=2))
         for service in SERVICES:
@@ -96,7 +101,7 @@ class System:
             "behaviour": {**behaviour, **self.behaviour.get(service, {})},
             "database": {"host": base.host, "port": base.port, "database": base.database},
             "rabbitmq": {
-                "hosts": [f"{host}:{port}" for host, port in broker.hosts],
+                "hosts": self.broker_hosts or [f"{host}:{port}" for host, port in broker.hosts],
                 "vhost": broker.virtual_host,
                 "user": broker.user,
                 "password": broker.password.reveal(),
