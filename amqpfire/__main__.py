@@ -137,12 +137,7 @@ def _report(
         else:
             print(text)
         return status
-    told: dict[str, Any] = dict(answer or {})
-    if told.get("status") == 0:
-        told = {key: told[key] for key in ("status", "message") if key in told}
-    if body is not None:
-        told["request"] = requests.shown(body)
-    told |= {"status_query": int(status == 0), "message_query": text}
+    told = requests.told(body, int(status == 0), text, answer)
     print(json.dumps(told, ensure_ascii=False), flush=True)
     return status
 

@@ -54,6 +54,21 @@ def shown(body: object) -> Any:
     return masked
 
 
+def told(
+    body: object, status_query: int, text: str, answer: Mapping[str, Any] | None
+) -> dict[str, Any]:
+    """The flat object that Zabbix reads: the answer, and how the query itself went.
+
+    Of an answer whose `status` is 0 only `status` and `message` are left. `body` None: there was
+    no request to show.
+    """
+    answer = answer or {}
+    keys = ("status", "message") if answer.get("status") == 0 else tuple(answer)
+    flat = {key: answer[key] for key in keys if key in answer}
+    request = {} if body is None else {"request": shown(body)}
+    return {**flat, **request, "status_query": status_query, "message_query": text}
+
+
 def listing() -> str:
     """The services and their parameters, out of the schemas."""
     lines: list[str] = []
