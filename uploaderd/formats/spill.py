@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from uploaderd.formats import files
 from uploaderd.formats.errors import UNSAFE_ARCHIVE, FormatError
-from uploaderd.formats.files import mapped
 
 FLOOR = 16 << 20
 """Bytes that every file may unpack to."""
@@ -48,7 +48,18 @@ def spill(parts: Iterable[bytes | Bytes], budget: Budget) -> Bytes:
 
 def mapped_bytes(path: Path) -> Bytes:
     """A file's bytes, read as they are touched; raises FormatError as `files.mapped`."""
-    return np.frombuffer(mapped(path), np.uint8)
+    return np.frombuffer(files.mapped(path), np.uint8)
+
+
+def forget(data: Bytes, begin: int, end: int) -> None:
+    """As `files.forget`, of an array of this module: bytes [begin, end) leave the memory."""
+    base: Any = data
+    while isinstance(base, np.ndarray):
+        base = base.base
+    if isinstance(base, memoryview):
+        base = base.obj
+    if isinstance(base, mmap.mmap):
+        files.forget(base, begin, end)
 
 
 def _mapped(file: Any) -> Bytes:

@@ -10,7 +10,6 @@ from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,7 +19,7 @@ from uploaderd.formats.errors import DAMAGED, FormatError
 from uploaderd.formats.fill import with_statistics
 from uploaderd.formats.issues import IssueLog
 from uploaderd.formats.model import ReadOptions, Recording, Spectrum, TraceBlock
-from uploaderd.formats.positions import median_position
+from uploaderd.formats.positions import FixLog
 from uploaderd.formats.registry import Format
 from uploaderd.formats.spill import Budget, Bytes, mapped_bytes, spill
 
@@ -77,8 +76,8 @@ def sniff(head: bytes, path: Path) -> bool:
 
 def read(path: Path, options: ReadOptions) -> Recording:
     """The recording; flows in the order in which their first records come."""
-    log = IssueLog()
-    sources = list(_sources(path, log))
+    log, fixes = IssueLog(), FixLog()
+    sources = list(_sources(path, log, fixes))
     flows = [flow for source in sources for flow in _flows(source)]
     spectra = tuple(_spectrum(flow, options.clock_offset_ns) for flow in flows)
     if options.statistics:
@@ -92,7 +91,7 @@ def read(path: Path, options: ReadOptions) -> Recording:
         receiver=name.station,
         method=None,
         spectra=spectra,
-        gps=_position(sources),
+        gps=fixes.position(),
         issues=log.result(),
         time_digits=3,
         clock_offset_s=options.clock_offset.total_seconds(),
@@ -108,15 +107,15 @@ def read(path: Path, options: ReadOptions) -> Recording:
 
 def traces(path: Path, options: ReadOptions) -> Iterator[TraceBlock]:
     """Decoded traces, flow after flow."""
-    flows = [flow for source in _sources(path, IssueLog()) for flow in _flows(source)]
+    flows = [flow for source in _sources(path, IssueLog(), FixLog()) for flow in _flows(source)]
     return _blocks(flows, options.clock_offset_ns)
 
 
-def _sources(path: Path, log: IssueLog) -> Iterator[_Source]:
+def _sources(path: Path, log: IssueLog, fixes: FixLog) -> Iterator[_Source]:
     data = mapped_bytes(path)
     budget = Budget(data.size)
     if data[: len(ZIP_MAGIC)].tobytes() != ZIP_MAGIC:
-        source = _source(path.name, data, log, budget)
+        source = _source(path.name, data, log, fixes, budget)
         if source:
             yield source
         return
@@ -124,14 +123,16 @@ def _sources(path: Path, log: IssueLog) -> Iterator[_Source]:
     with closing(archive.members(path, log, budget)) as members:
         for name, content in members:
             found = True
-            source = _source(name, content, log, budget, member=name)
+            source = _source(name, content, log, fixes, budget, member=name)
             if source:
                 yield source
     if not found:
         log.add("no_spectrum")
 
 
-def _source(name: str, data: Bytes, log: IssueLog, budget: Budget, **where: str) -> _Source | None:
+def _source(
+    name: str, data: Bytes, log: IssueLog, fixes: FixLog, budget: Budget, **where: str
+) -> _Source | None:
     header = celzip.read_header(data[: celzip.HEADER_SIZE].tobytes())
     if header:
         data = _unpack(data, header, log, budget, **where)
@@ -144,7 +145,7 @@ def _source(name: str, data: Bytes, log: IssueLog, budget: Budget, **where: str)
             return None
         raise FormatError(DAMAGED, "There is no sound raw buffer inside.")
     try:
-        content = records.parse(data, log, **where)
+        content = records.parse(data, log, fixes, **where)
     except FormatError as error:
         if not where:
             raise
@@ -221,14 +222,7 @@ def _blocks(flows: list[_Flow], offset_ns: int) -> Iterator[TraceBlock]:
             rows = flow.rows[begin : begin + at_once]
             times = flow.source.content.times[rows] - offset_ns
             yield TraceBlock(index, times, flow.source.content.levels(rows, flow.points))
-
-
-def _position(sources: list[_Source]) -> Any:
-    if not sources:
-        return None
-    fixes = [source.content.table[source.content.sound] for source in sources]
-    lat, lon, alt = (np.concatenate([f[key] for f in fixes]) for key in ("lat", "lon", "alt"))
-    return median_position(lat, lon, alt)
+            flow.source.content.forget(rows)
 
 
 FORMAT = Format(

@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 
 from uploaderd.formats.errors import BAD_HEADER, FormatError
 from uploaderd.formats.issues import IssueLog
-from uploaderd.formats.spill import Bytes
+from uploaderd.formats.positions import FixLog
+from uploaderd.formats.spill import Bytes, forget
 from uploaderd.formats.times import civil_to_ns
 
 SIGNATURE = b"\x18[CellSpec RawBuffer 009]"
@@ -20,6 +21,8 @@ FIXED_HEADER = 208
 LEVELS_AT = 156
 """Offset of the levels in a record."""
 MAX_CENTRES = 8192
+WINDOW = 4 << 20
+"""Bytes of records that are looked at at once."""
 
 _FIELDS = {
     "lat": ("<f8", 0),
@@ -40,8 +43,6 @@ class Records:
     Attributes:
         signature: format version as it is spelled in the file.
         firmware: version and date of the station's firmware.
-        table: structured view [records] with the fields `lat`, `lon` (degrees, -200 = none), `alt`
-            (metres) and those from which the others were derived.
         times: int64 [records], ns since 1970 on the station's clock.
         flows: float64 [records, 3]: centre in Hz, RBW in Hz, usable points.
         first: int64 [records], index of the first usable level.
@@ -51,7 +52,6 @@ class Records:
     signature: str
     firmware: str
     firmware_date: str
-    table: NDArray[Any]
     times: NDArray[np.int64]
     flows: NDArray[np.float64]
     first: NDArray[np.int64]
@@ -68,7 +68,7 @@ class Records:
         for first in np.unique(self.first[rows]):
             mine = self.first[rows] == first
             view = np.ndarray(
-                (len(self.table), points),
+                (self.times.size, points),
                 "<i2" if width == 2 else "i1",
                 self._data,
                 self._header_size + LEVELS_AT + width * int(first),
@@ -78,11 +78,18 @@ class Records:
             out[mine] = raw / np.float32(100) if width == 2 else raw - np.float32(220)
         return out
 
+    def forget(self, rows: NDArray[np.intp]) -> None:
+        """Gives the memory of rising rows, and of what lies between them, back to the kernel."""
+        first, last = int(rows[0]), int(rows[-1])
+        begin = self._header_size + first * self._record_size
+        forget(self._data, begin, begin + (last - first + 1) * self._record_size)
 
-def parse(data: Bytes, log: IssueLog, **where: str) -> Records | None:
+
+def parse(data: Bytes, log: IssueLog, fixes: FixLog, **where: str) -> Records | None:
     """The records; None, with an issue in the log, if there is not one whole record.
 
-    Raises FormatError `bad_header` if the sizes in the header, or in every record, cannot be.
+    Their positions go to `fixes`. Raises FormatError `bad_header` if the sizes in the header, or in
+    every record, cannot be.
     """
     if data.size < FIXED_HEADER:
         log.add("truncated_header", **where)
@@ -103,16 +110,7 @@ def parse(data: Bytes, log: IssueLog, **where: str) -> Records | None:
     if not count:
         log.add("no_spectrum", **where)
         return None
-    dtype = np.dtype(
-        {
-            "names": list(_FIELDS),
-            "formats": [kind for kind, _ in _FIELDS.values()],
-            "offsets": [offset for _, offset in _FIELDS.values()],
-            "itemsize": size,
-        }
-    )
-    table: NDArray[Any] = np.ndarray((count,), dtype, data, header_size)
-    records = _derive(table, size, width)
+    records = _derived(data, (header_size, count, size), width, fixes)
     for index in np.flatnonzero(~records["sound"]):
         log.add("bad_record", **where, record=int(index))
     if not records["sound"].any():
@@ -121,13 +119,37 @@ def parse(data: Bytes, log: IssueLog, **where: str) -> Records | None:
         signature=_pascal(head, 0, 36),
         firmware=_pascal(head, 81, 11),
         firmware_date=_pascal(head, 103, 33),
-        table=table,
         **records,
         _data=data,
         _header_size=header_size,
         _record_size=size,
         _bytes_a_level=width,
     )
+
+
+def _derived(
+    data: Bytes, where: tuple[int, int, int], width: int, fixes: FixLog
+) -> dict[str, NDArray[Any]]:
+    """What is derived from all records (first byte, number, size); few are looked at at once."""
+    begin, count, size = where
+    dtype = np.dtype(
+        {
+            "names": list(_FIELDS),
+            "formats": [kind for kind, _ in _FIELDS.values()],
+            "offsets": [offset for _, offset in _FIELDS.values()],
+            "itemsize": size,
+        }
+    )
+    table: NDArray[Any] = np.ndarray((count,), dtype, data, begin)
+    at_once = max(1, WINDOW // size)
+    parts = []
+    for first in range(0, count, at_once):
+        part = table[first : first + at_once]
+        found = _derive(part, size, width)
+        fixes.add(*(part[name][found["sound"]] for name in ("lat", "lon", "alt")))
+        parts.append(found)
+        forget(data, begin + first * size, begin + (first + len(part)) * size)
+    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
 
 def _derive(table: NDArray[Any], size: int, width: int) -> dict[str, Any]:
