@@ -1,0 +1,43 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from amqpfire import zabbix
+from tests.integration.broker.harness import running
+from uploaderd.broker.job import Job
+from uploaderd.config.settings import BrokerSettings, QueueSettings
+from uploaderd.errors import MessageError
+
+
+def test_the_check_gives_the_daemons_answer_and_its_refusals(
+    vhost: BrokerSettings, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def handle(job: Job) -> None:
+        if job.body["host_id"] == 2:
+            raise MessageError("No such host.")
+        job.reply({"status": 1, "message": "", "id_host": job.body["host_id"], "host_files": "N/A"})
+
+    host, port = vhost.hosts[0]
+    config = tmp_path / "zabbix.json"
+    section = {
+        "host": host,
+        "port": port,
+        "vhost": vhost.virtual_host,
+        "user": vhost.user,
+        "password": vhost.password.reveal(),
+    }
+    config.write_text(json.dumps({"rabbitmq": section}))
+    ask = [f"config={config}", "user=fiscal", "passwd=canary", "timeout=30"]
+    queue = QueueSettings(name="requests", bindings=("host.request",))
+    with running(vhost, handle, queue, kind="host-request"):
+        assert zabbix.main(["host_id=1", *ask]) == 0
+        told = json.loads(capsys.readouterr().out)
+        assert (told["status_query"], told["status"], told["id_host"]) == (1, 1, 1)
+        assert told["request"]["user"] == told["request"]["passwd"] == "*****"
+        assert zabbix.main(["host_id=2", *ask]) == 0
+        told = json.loads(capsys.readouterr().out)
+        assert (told["status_query"], told["status"], told["message"]) == (1, 0, "No such host.")
+        assert "id_host" not in told
