@@ -95,8 +95,8 @@ def start(
     elif not accounts:
         accounts = (Account(),)
     host_key, key_file = folder / "host_key", key_file or folder / "client_key"
-    _make_key(host_key, host_key_type)
-    _make_key(key_file, "ed25519")
+    make_key(host_key, host_key_type)
+    make_key(key_file, "ed25519")
     config = folder / "sshd_config"
     for _attempt in range(5):
         port = _free_port()
@@ -206,7 +206,8 @@ def _namespaces_permitted() -> bool:
         return False
 
 
-def _make_key(path: Path, kind: str) -> None:
+def make_key(path: Path, kind: str) -> None:
+    """A key pair at `path`, unless there is one."""
     if path.exists():
         return
     subprocess.run(["ssh-keygen", "-q", "-t", kind, "-N", "", "-f", str(path)], check=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 
 from uploaderd.catalog.client import Catalog
+from uploaderd.catalog.rows import FileRow
 
 BATCH = 5_000
 """Ids a query: its text stays below the server's limit of 256 KiB."""
@@ -21,4 +22,22 @@ def known(catalog: Catalog, host_id: int, ids: Collection[str]) -> dict[str, str
             {"host_id": host_id, "ids": tuple(listed[start : start + BATCH])},
         )
         found.update((row["file_id"], row["newest"]) for row in rows)
+    return found
+
+
+def recorded(catalog: Catalog, host_id: int, ids: Collection[str]) -> dict[str, FileRow]:
+    """The newest row of each of these files that the ledger has; the others are missing.
+
+    Of its columns, those that a file's identity, its transfer and its stage are told by.
+    """
+    listed = list(ids)
+    found: dict[str, FileRow] = {}
+    for start in range(0, len(listed), BATCH):
+        rows = catalog.query(
+            "SELECT host_id, file_id, remote_path, size, mtime_ns, stage, host_uid, sha256,"
+            " verified, path FROM files WHERE host_id = %(host_id)s AND file_id IN %(ids)s"
+            " ORDER BY version",
+            {"host_id": host_id, "ids": tuple(listed[start : start + BATCH])},
+        )
+        found.update((row["file_id"], FileRow(**row)) for row in rows)
     return found

@@ -7,6 +7,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import paramiko
@@ -53,14 +54,14 @@ class Tally:
 
 @dataclass
 class Arrivals:
-    """One batch at a time: `wanted`, then `take` for every outcome, then `settle`."""
+    """One batch at a time: `wanted`, `take` for every outcome, `record`, `tell_station`."""
 
     catalog: Catalog
     repository: Repository
     sftp: paramiko.SFTPClient
     agent: AgentConfig
     station: Station
-    tally: Tally
+    tally: Tally = field(default_factory=Tally)
     _rows: list[FileRow] = field(default_factory=list)
     _messages: list[dict[str, Any]] = field(default_factory=list)
     _done: list[bytes] = field(default_factory=list)
@@ -106,8 +107,8 @@ class Arrivals:
         self.tally.copied += 1
         self.tally.size += outcome.size
 
-    def settle(self, job: Job) -> None:
-        """Records the batch's rows, has its messages confirmed, and tells the station.
+    def record(self, job: Job) -> None:
+        """Records what was taken so far, and has its messages confirmed.
 
         Raises:
             CatalogError: the database cannot be reached.
@@ -117,24 +118,32 @@ class Arrivals:
         for message in self._messages:
             job.publish("process", message)
         job.confirm()
+        self._rows, self._messages = [], []
+
+    def tell_station(self) -> None:
+        """Puts what is recorded into the station's list; its lines may leave the index now."""
         if self._done:
             index.append_done(self.sftp, self.agent, self._done)
         self.tally.settled.update(self._done)
-        self._rows, self._messages, self._done = [], [], []
+        self._done = []
 
     def _without_settled(self, sound: Sequence[paths.Sound]) -> list[Wanted]:
-        """Drops what an interrupted backup already brought and process already settled."""
+        """Drops what an interrupted backup already brought: settled by now, or waiting in tmp."""
         host_id = self.station.host_id
         ids = [file_id(host_id, one.path, one.size, one.mtime_ns) for one in sound]
-        stages = files.known(self.catalog, host_id, ids) if ids else {}
+        before = files.recorded(self.catalog, host_id, ids) if ids else {}
         missing = []
         for one, identity in zip(sound, ids, strict=True):
-            if stages.get(identity) in SETTLED:
-                self.tally.known += 1
-                self._done.append(one.path)
-            else:
-                target = self.repository.incoming(host_id, identity, one.path)
+            row = before.get(identity)
+            target = self.repository.incoming(host_id, identity, one.path)
+            if row is not None and row.stage == "fetched" and _is_there(target, row):
+                # Its message may have been lost with the process that recorded it.
+                self._messages.append(_message(row))
+            elif row is None or row.stage not in SETTLED:
                 missing.append(Wanted(one.path, target, one.size, one.mtime_ns))
+                continue
+            self.tally.known += 1
+            self._done.append(one.path)
         return missing
 
     def _refuse(self, path: bytes, code: str, reason: str) -> None:
@@ -156,6 +165,14 @@ class Arrivals:
         )
         if code in GONE:
             self._done.append(path)
+
+
+def _is_there(target: Path, row: FileRow) -> bool:
+    """Whether the copy that the row tells of lies in `tmp/`: what has that name is durable."""
+    try:
+        return target.stat().st_size == row.size
+    except FileNotFoundError:
+        return False
 
 
 def _message(row: FileRow) -> dict[str, Any]:

@@ -9,19 +9,20 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterator
-from itertools import islice
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from itertools import islice, takewhile
 
 from uploaderd.broker.job import Job
 from uploaderd.catalog.client import Catalog
 from uploaderd.config.settings import ServiceSettings
-from uploaderd.errors import Disposition, UploaderError
+from uploaderd.errors import Disposition, StationError, UploaderError
 from uploaderd.observe.logs import log_context
 from uploaderd.repository.layout import Repository
 from uploaderd.services import station_record as record
 from uploaderd.services.arrivals import Arrivals, Tally
 from uploaderd.services.behaviour import BackupBehaviour
-from uploaderd.services.holding import kept_fresh, named_errors
+from uploaderd.services.holding import kept_fresh, named_errors, patient
 from uploaderd.services.station_record import Station
 from uploaderd.station import index, transfer
 from uploaderd.station.agent import read_config
@@ -70,31 +71,52 @@ class BackupService:
 
     def _slice(self, job: Job, station: Station) -> Tally:
         access = self._behaviour.access(station, job.body.get("passwd"))
+        job.beat()
         with connect(access) as connection, named_errors(access.address):
-            record.remember(self._catalog, station, contact=True)
+            job.beat()
+            record.remember_contact(self._catalog, station)
             return self._copy(job, station, connection)
 
     def _copy(self, job: Job, station: Station, connection: Connection) -> Tally:
         path = job.body.get("agent_config") or self._behaviour.agent_config
         agent = read_config(connection.sftp, path)
-        tally = Tally()
-        arrivals = Arrivals(self._catalog, self._repository, connection.sftp, agent, station, tally)
+        arrivals = Arrivals(self._catalog, self._repository, connection.sftp, agent, station)
         until = time.monotonic() + self._behaviour.slice_s
-        flag = HaltFlag(connection.sftp, agent, patience=self._behaviour.patience)
+        flag = HaltFlag(
+            connection.sftp, agent, patience=self._behaviour.patience, wait=partial(patient, job)
+        )
         with flag, kept_fresh(flag) as lost:
-            for batch in _batches(index.entries(connection.sftp, agent)):
-                wanted = arrivals.wanted(batch)
-                for outcome in transfer.fetch(connection, wanted, self._behaviour.limits):
-                    arrivals.take(outcome)
-                    job.beat()
-                arrivals.settle(job)
-                enough = tally.copied >= self._behaviour.slice_files
-                if enough or job.stopping or lost.is_set() or time.monotonic() >= until:
-                    tally.rest = True
+
+            def is_over() -> bool:
+                late = time.monotonic() >= until and arrivals.tally.copied > 0
+                return late or job.stopping or lost.is_set()
+
+            for batch in _batches(index.entries(connection.sftp, agent), self._behaviour):
+                self._fetch(job, connection, arrivals, batch, is_over)
+                if is_over() or arrivals.tally.copied >= self._behaviour.slice_files:
+                    arrivals.tally.rest = True
                     break
             flag.confirm()
-            index.remove(connection.sftp, agent, tally.settled)
-        return tally
+            index.remove(connection.sftp, agent, arrivals.tally.settled)
+        return arrivals.tally
+
+    def _fetch(
+        self,
+        job: Job,
+        connection: Connection,
+        arrivals: Arrivals,
+        batch: Sequence[Line],
+        is_over: Callable[[], bool],
+    ) -> None:
+        """Fetches a batch until the slice is over. What came before a break is recorded, too."""
+        wanted = takewhile(lambda _: not is_over(), arrivals.wanted(batch))
+        try:
+            for outcome in transfer.fetch(connection, wanted, self._behaviour.limits, job.beat):
+                arrivals.take(outcome)
+                job.beat()
+        finally:
+            arrivals.record(job)
+        arrivals.tell_station()
 
     def _finished(self, job: Job, station: Station, tally: Tally, seconds: float) -> None:
         if tally.rest:
@@ -114,6 +136,8 @@ class BackupService:
     def _failed(self, job: Job, station: Station, error: UploaderError) -> None:
         again = error.disposition is Disposition.NOT_NOW
         log.warning("backup %s: %s", "has to wait" if again else "failed", error)
+        if isinstance(error, StationError):
+            record.remember(self._catalog, station, error=str(error))
         record.note(
             self._catalog,
             station,
@@ -125,6 +149,6 @@ class BackupService:
         )
 
 
-def _batches(lines: Iterator[Line]) -> Iterator[list[Line]]:
-    while batch := list(islice(lines, BATCH)):
+def _batches(lines: Iterator[Line], behaviour: BackupBehaviour) -> Iterator[list[Line]]:
+    while batch := list(islice(lines, min(BATCH, behaviour.slice_files))):
         yield batch

@@ -4,14 +4,25 @@ from __future__ import annotations
 
 import contextlib
 import threading
+import time
 from collections.abc import Iterator
 
 import paramiko
 
+from uploaderd.broker.job import Job
 from uploaderd.errors import StationError, StationUnreachable
 from uploaderd.station.halt import HaltFlag
 
 LOOK_EVERY_S = 30.0
+BEAT_EVERY_S = 5.0
+
+
+def patient(job: Job, seconds: float) -> None:
+    """Waits with signs of life; not much longer once the job is to stop."""
+    until = time.monotonic() + seconds
+    while (left := until - time.monotonic()) > 0 and not job.stopping:
+        job.beat()
+        job.stop.wait(min(left, BEAT_EVERY_S))
 
 
 @contextlib.contextmanager

@@ -38,17 +38,24 @@ class HostRequestService:
             CatalogError: the database cannot be reached; the runtime tells the asker.
             MessageError: the station or its address is not known; the runtime tells the asker.
         """
-        station = record.identify(self._catalog, job.body)
+        tag = job.body.get("query_tag", "backup")
+        try:
+            station = record.identify(self._catalog, job.body)
+        except MessageError:
+            if tag == "backup":
+                raise
+            # Who only asks about a station that nobody named yet gets that for an answer.
+            job.reply(host_status(self._catalog, host_uid=job.body["host_uid"]))
+            return
         with log_context(host=station.host_id):
             job.reply(host_status(self._catalog, host_id=station.host_id))
-            self._act(job, station)
+            self._act(job, station, tag)
 
     def close(self) -> None:
         """Closes the database connection."""
         self._catalog.close()
 
-    def _act(self, job: Job, station: Station) -> None:
-        tag = job.body.get("query_tag", "backup")
+    def _act(self, job: Job, station: Station, tag: str) -> None:
         if tag != "backup":
             record.note(self._catalog, station, "check", text=tag, message_id=job.message_id)
             return

@@ -61,32 +61,31 @@ def _known(catalog: Catalog, request: Mapping[str, Any]) -> dict[str, Any] | Non
     return rows[0] if rows else None
 
 
-def remember(catalog: Catalog, station: Station, *, contact: bool = False, error: str = "") -> None:
-    """Records the station's address; with `contact`, that it answered just now.
+def remember(catalog: Catalog, station: Station, *, error: str = "") -> None:
+    """Records the station's address, and why the last contact failed if `error` says so.
 
     Raises:
         CatalogError: the database cannot be reached.
     """
-    row = HostRow(
-        host_id=station.host_id,
-        host_uid=station.host_uid,
-        host_add=station.host_add,
-        host_port=station.host_port,
-        user=station.user,
-        last_error=error,
+    before = catalog.query(
+        "SELECT last_contact, last_error FROM hosts_now WHERE host_id = %(id)s",
+        {"id": station.host_id},
     )
-    if contact:
-        catalog.insert("hosts", [_at(row, datetime.now(UTC))])
-        return
-    last = catalog.query(
-        "SELECT last_contact FROM hosts_now WHERE host_id = %(id)s", {"id": station.host_id}
-    )
-    catalog.insert("hosts", [_at(row, last[0]["last_contact"]) if last else row])
+    past = before[0] if before else {}
+    catalog.insert("hosts", [HostRow(**{**vars(station), **past, **_given(last_error=error)})])
 
 
-def _at(row: HostRow, contact: datetime) -> HostRow:
-    values = {**vars(row), "last_contact": contact}
-    return HostRow(**values)
+def remember_contact(catalog: Catalog, station: Station) -> None:
+    """Records that the station answered just now, at this address.
+
+    Raises:
+        CatalogError: the database cannot be reached.
+    """
+    catalog.insert("hosts", [HostRow(**vars(station), last_contact=datetime.now(UTC))])
+
+
+def _given(**values: str) -> dict[str, Any]:
+    return {key: value for key, value in values.items() if value}
 
 
 def note(catalog: Catalog, station: Station, event: str, **details: Any) -> None:

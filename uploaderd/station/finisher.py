@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import queue
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 from uploaderd.errors import RemoteFileError, RepositoryError, UploaderError
@@ -17,6 +17,7 @@ from uploaderd.station.verification import Verifier
 LOG = logging.getLogger(__name__)
 LARGEST_BATCH = 256
 SYNCS_AT_ONCE = 8
+PROGRESS_S = 1.0
 
 
 class Finisher:
@@ -51,10 +52,15 @@ class Finisher:
             self.pending -= 1
             yield self._outcomes.get()
 
-    def stop(self) -> None:
-        """Waits until all that was taken is finished, or kept; `done` then gives the rest."""
+    def stop(self, progress: Callable[[], None]) -> None:
+        """Waits until all that was taken is finished, or kept; `done` then gives the rest.
+
+        `progress` is called every second of it.
+        """
         self._tasks.put(None)
-        self._thread.join()
+        while self._thread.is_alive():
+            progress()
+            self._thread.join(PROGRESS_S)
         self._pool.shutdown()
 
     def _work(self) -> None:

@@ -33,11 +33,16 @@ class Engine:
         limits: Limits,
         stall_s: float,
         may_go_on: Callable[[Wanted, PartFile], bool],
+        progress: Callable[[], None],
     ) -> None:
-        """`may_go_on` compares what a part file has with the station, before it is gone on with."""
+        """`may_go_on` compares what a part file has with the station, before it is gone on with.
+
+        `progress` is called whenever bytes arrive, and while the caller has no room for more.
+        """
         self._session = Session(stream, stall_s)
         self._limits = limits
         self._may_go_on = may_go_on
+        self._progress = progress
         self._out: list[bytes] = []
         self._number = 0
         self._due: dict[int, tuple[int, Reading, int, int]] = {}
@@ -70,6 +75,7 @@ class Engine:
                 else:
                     # Not permitted yet, or no room: both change without word from the station.
                     time.sleep(0.005)
+                    self._progress()
                 yield from self._ended
                 self._ended.clear()
                 yield None
@@ -114,6 +120,7 @@ class Engine:
             reading.due -= 1
             self._due_bytes -= length
             if kind == wire.DATA and asked == wire.READ:
+                self._progress()
                 self._take(reading, offset, length, wire.string(payload, 0))
             elif kind == wire.STATUS:
                 self._take_status(asked, reading, offset, wire.word(payload, 0))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 
 from uploaderd.errors import UploaderError
 from uploaderd.station.connection import Connection
@@ -15,8 +15,15 @@ from uploaderd.station.verification import Verifier
 __all__ = ["Fetched", "Limits", "Outcome", "Refused", "Verification", "Wanted", "fetch"]
 
 
+def _unheeded() -> None:
+    """Nobody wants to know of progress."""
+
+
 def fetch(
-    connection: Connection, wanted: Iterable[Wanted], limits: Limits | None = None
+    connection: Connection,
+    wanted: Iterable[Wanted],
+    limits: Limits | None = None,
+    progress: Callable[[], None] = _unheeded,
 ) -> Iterator[Outcome]:
     """Fetches files into their targets, and gives each one's outcome as soon as it is known.
 
@@ -24,7 +31,8 @@ def fetch(
     is given out as `Fetched`; outcomes come in the order in which files get ready. `wanted` may be
     endless: it is drawn upon as there is room. A file that cannot be had is `Refused`, with a
     RemoteFileError (or a RepositoryError if it is its target that cannot be made), and the others
-    go on.
+    go on. `progress` is called in the caller's thread whenever bytes arrive, and every second while
+    the last files are verified and made durable: one large file may take long without an outcome.
 
     Raises StationUnreachable if the connection breaks or the station is silent for the stall time,
     and RepositoryError if the disk takes no more, both after giving out what is complete. Part
@@ -36,7 +44,7 @@ def fetch(
     stream = connection.open_sftp()
     finisher = Finisher(verifier, limits)
     try:
-        engine = Engine(stream, limits, stall_s, verifier.prefix_matches)
+        engine = Engine(stream, limits, stall_s, verifier.prefix_matches, progress)
         results = engine.run(wanted, finisher.has_room)
         failure: UploaderError | None = None
         try:
@@ -45,7 +53,7 @@ def fetch(
             failure = error
         finally:
             results.close()
-            finisher.stop()
+            finisher.stop(progress)
         yield from finisher.done()
         failure = failure or finisher.failure
         if failure is not None:

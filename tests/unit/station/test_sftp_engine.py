@@ -75,10 +75,14 @@ class Station:
         pass
 
 
+def _unheeded() -> None:
+    pass
+
+
 def read(
     station: Station, target: Path, limits: Limits | None = None, stall_s: float = 5.0
 ) -> dict[bytes, Complete | Refused]:
-    engine = Engine(station, limits or Limits(), stall_s, lambda _wanted, _part: False)
+    engine = Engine(station, limits or Limits(), stall_s, lambda _wanted, _part: False, _unheeded)
     wanted: Iterator[Wanted] = (Wanted(name, target / name.hex()) for name in list(station.files))
     results = {}
     for result in engine.run(wanted, lambda: True):

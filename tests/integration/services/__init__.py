@@ -1,0 +1,1 @@
+"""The four services, each called with bare jobs."""
