@@ -22,7 +22,7 @@ HOST = 7
 
 
 def settings_of(
-    folder: Path, service: str, database: DatabaseSettings, **behaviour: Any
+    folder: Path, service: str, database: DatabaseSettings, /, **behaviour: Any
 ) -> ServiceSettings:
     """A service file through the real loader, so that every default is the real one."""
     file = folder / f"{service}.json"

@@ -1,0 +1,133 @@
+"""host-request: the answer that Zabbix waits for, and the backup that follows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lab import ports
+from tests.integration.services import harness
+from uploaderd.catalog.client import Catalog
+from uploaderd.errors import CatalogError, MessageError
+from uploaderd.services import station_record as record
+from uploaderd.services.host_request import HostRequestService
+
+KEYS = {
+    *("id_host", "host_files", "pending_host_task", "last_host_check", "host_check_error"),
+    *("pending_backup", "last_backup", "backup_error", "pending_processing"),
+    *("processing_error", "last_processing", "status", "message"),
+}
+REQUEST = {
+    "host_id": 7,
+    "host_uid": "rfeye000007",
+    "host_add": "192.0.2.7",
+    "user": "station",
+    "passwd": "canary-request",
+}
+
+
+@pytest.fixture
+def service(catalog: Catalog, tmp_path: Path) -> Iterator[HostRequestService]:
+    service = HostRequestService(harness.settings_of(tmp_path, "host-request", catalog.settings))
+    yield service
+    service.close()
+
+
+def test_a_new_station_is_answered_and_its_backup_is_enqueued(
+    service: HostRequestService, catalog: Catalog
+) -> None:
+    post = harness.run(service, REQUEST)
+    (answer,) = post.replies
+    assert answer.keys() == KEYS
+    assert (answer["id_host"], answer["status"]) == (7, 1)
+    assert answer["last_backup"] == "N/A"
+    assert post.bodies("host.backup") == [{**REQUEST, "host_port": 22}]
+    for table in ("hosts", "host_events"):
+        assert "canary" not in str(catalog.query(f"SELECT * FROM {table}"))
+
+
+def test_a_station_is_known_by_its_uid_alone_once_it_was_named_by_its_id(
+    service: HostRequestService,
+) -> None:
+    harness.run(service, REQUEST)
+    post = harness.run(service, {"host_uid": "rfeye000007", "query_tag": "catalog"})
+    (answer,) = post.replies
+    assert answer.keys() == KEYS
+    assert answer["id_host"] == 7
+    assert answer["pending_host_task"] == 1
+    assert post.messages == []
+
+
+def test_an_unknown_uid_has_an_answer_but_no_backup(service: HostRequestService) -> None:
+    post = harness.run(service, {"host_uid": "never-seen", "query_tag": "catalog"})
+    (answer,) = post.replies
+    assert answer.keys() == KEYS
+    assert (answer["id_host"], answer["status"]) == ("N/A", 1)
+    assert "never-seen" in answer["message"]
+    with pytest.raises(MessageError, match="host_id once"):
+        harness.run(service, {"host_uid": "never-seen"})
+
+
+def test_an_id_as_digits_is_the_same_station(service: HostRequestService) -> None:
+    harness.run(service, REQUEST)
+    post = harness.run(service, {"host_id": "7", "query_tag": "catalog"})
+    assert post.replies[0]["id_host"] == 7
+    assert post.replies[0]["pending_host_task"] == 1
+
+
+def test_requests_while_a_backup_is_on_its_way_enqueue_no_other(
+    service: HostRequestService, catalog: Catalog
+) -> None:
+    station = record.identify(catalog, REQUEST)
+    assert len(harness.run(service, REQUEST).messages) == 1
+    assert harness.run(service, REQUEST).messages == []
+    for event, enqueued in (
+        ("backup_started", 0),
+        ("backup_waiting", 0),
+        ("backup_done", 1),
+        ("backup_failed", 1),
+    ):
+        record.note(catalog, station, event)
+        assert len(harness.run(service, REQUEST).messages) == enqueued, event
+
+
+@pytest.mark.parametrize("tag", ["catalog", "metrics"])
+def test_a_question_about_the_catalog_enqueues_nothing(
+    service: HostRequestService, tag: str
+) -> None:
+    post = harness.run(service, {**REQUEST, "query_tag": tag})
+    assert post.replies[0].keys() == KEYS
+    assert post.messages == []
+
+
+def test_a_station_without_an_address_is_refused(service: HostRequestService) -> None:
+    with pytest.raises(MessageError, match="no known address"):
+        harness.run(service, {"host_id": 8})
+
+
+def test_a_request_does_not_wipe_out_why_the_last_contact_failed(
+    service: HostRequestService, catalog: Catalog
+) -> None:
+    station = record.identify(catalog, REQUEST)
+    record.remember(catalog, station, error="The station is on fire.")
+    for _ in range(2):
+        post = harness.run(service, REQUEST)
+        assert post.replies[0]["host_check_error"] == "The station is on fire."
+    record.remember_contact(catalog, station)
+    post = harness.run(service, REQUEST)
+    assert post.replies[0]["host_check_error"] == "N/A"
+    assert post.replies[0]["last_host_check"] > 1_700_000_000
+
+
+def test_a_database_that_is_down_is_said_so(catalog: Catalog, tmp_path: Path) -> None:
+    gone = replace(catalog.settings, port=ports.free_ports(1)[0])
+    service: Any = HostRequestService(harness.settings_of(tmp_path, "host-request", gone))
+    try:
+        with pytest.raises(CatalogError):
+            harness.run(service, REQUEST)
+    finally:
+        service.close()
