@@ -5,6 +5,7 @@ The format is described in docs/formats/cellplan_dbm.md.
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Iterator
 from contextlib import closing
@@ -182,15 +183,14 @@ def _name(name: str) -> _Name:
 
 
 def _flows(source: _Source) -> list[_Flow]:
-    sound = np.flatnonzero(source.content.sound)
-    keys, firsts, which = np.unique(
-        source.content.flows[sound], axis=0, return_index=True, return_inverse=True
-    )
-    order = np.argsort(which.ravel(), kind="stable")
-    groups = np.split(sound[order], np.cumsum(np.bincount(which.ravel()))[:-1])
+    content = source.content
+    order = np.argsort(content.flow, kind="stable")
+    ends = np.cumsum(np.bincount(content.flow + 1))
     return [
-        _Flow(source, groups[at], float(keys[at][0]), float(keys[at][1]), int(keys[at][2]))
-        for at in np.argsort(firsts)
+        _Flow(source, order[begin:end], float(centre), float(rbw), int(points))
+        for (begin, end), (centre, rbw, points) in zip(
+            itertools.pairwise(ends.tolist()), content.keys, strict=True
+        )
     ]
 
 

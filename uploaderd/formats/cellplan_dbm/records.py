@@ -44,18 +44,18 @@ class Records:
         signature: format version as it is spelled in the file.
         firmware: version and date of the station's firmware.
         times: int64 [records], ns since 1970 on the station's clock.
-        flows: float64 [records, 3]: centre in Hz, RBW in Hz, usable points.
-        first: int64 [records], index of the first usable level.
-        sound: bool [records]; the others contradict themselves.
+        flow: int32 [records], index into `keys`; -1 where the record contradicts itself.
+        keys: float64 [flows, 3]: centre in Hz, RBW in Hz, usable points; in order of appearance.
+        first: int32 [records], index of the first usable level.
     """
 
     signature: str
     firmware: str
     firmware_date: str
     times: NDArray[np.int64]
-    flows: NDArray[np.float64]
-    first: NDArray[np.int64]
-    sound: NDArray[np.bool_]
+    flow: NDArray[np.int32]
+    keys: NDArray[np.float64]
+    first: NDArray[np.int32]
     _data: Bytes
     _header_size: int
     _record_size: int
@@ -111,9 +111,9 @@ def parse(data: Bytes, log: IssueLog, fixes: FixLog, **where: str) -> Records | 
         log.add("no_spectrum", **where)
         return None
     records = _derived(data, (header_size, count, size), width, fixes)
-    for index in np.flatnonzero(~records["sound"]):
+    for index in np.flatnonzero(records["flow"] < 0):
         log.add("bad_record", **where, record=int(index))
-    if not records["sound"].any():
+    if not records["keys"].size:
         raise FormatError(BAD_HEADER, "No record's sizes and times can be right.")
     return Records(
         signature=_pascal(head, 0, 36),
@@ -141,19 +141,39 @@ def _derived(
         }
     )
     table: NDArray[Any] = np.ndarray((count,), dtype, data, begin)
+    times, flow, first = np.empty(count, "i8"), np.empty(count, "i4"), np.empty(count, "i4")
+    keys: dict[bytes, int] = {}
     at_once = max(1, WINDOW // size)
-    parts = []
-    for first in range(0, count, at_once):
-        part = table[first : first + at_once]
+    for row in range(0, count, at_once):
+        part = table[row : row + at_once]
+        mine = slice(row, row + len(part))
         found = _derive(part, size, width)
+        times[mine], first[mine] = found["times"], found["first"]
+        flow[mine] = _numbered(found["keys"], found["sound"], keys)
         fixes.add(*(part[name][found["sound"]] for name in ("lat", "lon", "alt")))
-        parts.append(found)
-        forget(data, begin + first * size, begin + (first + len(part)) * size)
-    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+        forget(data, begin + row * size, begin + (row + len(part)) * size)
+    table_of_keys = np.frombuffer(b"".join(keys), np.float64).reshape(-1, 3)
+    return {"times": times, "flow": flow, "keys": table_of_keys, "first": first}
+
+
+def _numbered(
+    wanted: NDArray[np.float64], sound: NDArray[np.bool_], keys: dict[bytes, int]
+) -> NDArray[np.int32]:
+    """The number of each row's key among `keys`, to which new ones are added; -1: not sound."""
+    numbers = np.full(sound.size, -1, np.int32)
+    if sound.any():
+        different, firsts, which = np.unique(
+            wanted[sound], axis=0, return_index=True, return_inverse=True
+        )
+        number = np.empty(len(different), np.int32)
+        for at in np.argsort(firsts):
+            number[at] = keys.setdefault(different[at].tobytes(), len(keys))
+        numbers[sound] = number[which.ravel()]
+    return numbers
 
 
 def _derive(table: NDArray[Any], size: int, width: int) -> dict[str, Any]:
-    """Times, flows and soundness of records; the band's rule is in docs/formats/cellplan_dbm.md."""
+    """Times, keys and soundness of records; the band's rule is in docs/formats/cellplan_dbm.md."""
     elements = table["elements"].astype(np.int64)
     rbw = table["rbw_khz"] * 1e3
     span = table["step_span_mhz"] * 1e6
@@ -169,7 +189,7 @@ def _derive(table: NDArray[Any], size: int, width: int) -> dict[str, Any]:
     times, valid = civil_to_ns((year, month, day), (hour, minute, second), milli * 1_000_000)
     return {
         "times": times,
-        "flows": np.stack([centre, rbw, points], axis=1),
+        "keys": np.stack([centre, rbw, points], axis=1),
         "first": np.where(sound, (elements - points) // 2, 0),
         "sound": sound & valid & (points > 0),
     }
