@@ -20,10 +20,10 @@ from uploaderd.publishing.datasets import PROFILES, Partition, digest
 from uploaderd.publishing.points import GEO, GEOMETRY, points
 from uploaderd.repository.placement import unwritable
 
-ROWS_A_BLOCK = 4096
-"""Rows that the database sends at a time: at 8.5 kB for the widest, some 35 MB."""
+ROWS_A_BLOCK = 1024
+"""Rows that the database sends at a time: at 8.5 kB for the widest, some 9 MB."""
 ROWS_A_GROUP = 131_072
-BYTES_A_GROUP = 48 << 20
+BYTES_A_GROUP = 12 << 20
 """A row group is written when it has so many rows or bytes."""
 
 
