@@ -1,16 +1,14 @@
-"""What becomes of the files of one backup slice: from index lines to rows and messages."""
+"""What becomes of the files of one backup slice: from found files to rows and messages."""
 
 from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
-
-import paramiko
+from typing import Any, Protocol
 
 from uploaderd.broker.job import Job
 from uploaderd.catalog import files
@@ -18,16 +16,39 @@ from uploaderd.catalog.client import Catalog
 from uploaderd.catalog.ids import file_id
 from uploaderd.catalog.rows import FileRow
 from uploaderd.repository.layout import Repository
+from uploaderd.services.filter_source import SETTLED
 from uploaderd.services.station_record import Station
-from uploaderd.station import index, paths
-from uploaderd.station.agent import AgentConfig
+from uploaderd.station.paths import Refused, Sound
 from uploaderd.station.transfer import Fetched, Outcome, Wanted
 
 log = logging.getLogger(__name__)
 
 GONE = frozenset({"vanished"})
 """Refusals after which the station will never have the file: its line leaves the index."""
-SETTLED = frozenset({"processed", "trashed"})
+
+
+Found = Sound | Refused
+
+
+class Source(Protocol):
+    """Where the files of a station are known from: its agent's index, or a filter."""
+
+    @property
+    def lost(self) -> bool:
+        """Whether the station is no longer ours to work on: stop soon."""
+
+    @property
+    def more(self) -> bool:
+        """Whether files are left that `batches` did not give."""
+
+    def batches(self, size: int) -> Iterator[list[Found]]:
+        """The files that are due, up to `size` at a time, and those that cannot be had."""
+
+    def settle(self, done: Sequence[bytes]) -> None:
+        """Is told which paths are recorded, and their messages confirmed."""
+
+    def rest(self, body: Mapping[str, Any]) -> dict[str, Any]:
+        """The backup message that brings what is left."""
 
 
 @dataclass
@@ -39,10 +60,8 @@ class Tally:
     """Bytes copied."""
     refused: int = 0
     known: int = 0
-    settled: set[bytes] = field(default_factory=set)
-    """Paths whose lines may leave the index."""
-    rest: bool = False
-    """Lines are left for which this slice had no time."""
+    rest: dict[str, Any] | None = None
+    """The message that brings what this slice had no time for."""
 
     @property
     def text(self) -> str:
@@ -54,33 +73,23 @@ class Tally:
 
 @dataclass
 class Arrivals:
-    """One batch at a time: `wanted`, `take` for every outcome, `record`, `tell_station`."""
+    """One batch at a time: `wanted`, `take` for every outcome, `record`, `tell_source`."""
 
     catalog: Catalog
     repository: Repository
-    sftp: paramiko.SFTPClient
-    agent: AgentConfig
+    source: Source
     station: Station
     tally: Tally = field(default_factory=Tally)
     _rows: list[FileRow] = field(default_factory=list)
     _messages: list[dict[str, Any]] = field(default_factory=list)
     _done: list[bytes] = field(default_factory=list)
 
-    def wanted(self, lines: Sequence[index.IndexEntry | index.DamagedLine]) -> list[Wanted]:
-        """The files to fetch; damaged lines and forbidden paths are refused here, with a row."""
-        named = []
-        for line in lines:
-            if isinstance(line, index.DamagedLine):
-                self._refuse(line.text, "damaged_line", line.reason)
-            else:
-                named.append(line.path)
-        sound = []
-        for found in paths.screen(self.sftp, self.agent, named):
-            if isinstance(found, paths.Refused):
-                self._refuse(found.path, found.code, found.reason)
-            else:
-                sound.append(found)
-        return self._without_settled(sound)
+    def wanted(self, batch: Sequence[Found]) -> list[Wanted]:
+        """The files to fetch; what cannot be had is refused here, with a row."""
+        for one in batch:
+            if isinstance(one, Refused):
+                self._refuse(one.path, one.code, one.reason)
+        return self._without_settled([one for one in batch if isinstance(one, Sound)])
 
     def take(self, outcome: Outcome) -> None:
         """Notes what came of one file."""
@@ -120,14 +129,12 @@ class Arrivals:
         job.confirm()
         self._rows, self._messages = [], []
 
-    def tell_station(self) -> None:
-        """Puts what is recorded into the station's list; its lines may leave the index now."""
-        if self._done:
-            index.append_done(self.sftp, self.agent, self._done)
-        self.tally.settled.update(self._done)
+    def tell_source(self) -> None:
+        """Tells what is recorded: it is settled at the station, too."""
+        self.source.settle(self._done)
         self._done = []
 
-    def _without_settled(self, sound: Sequence[paths.Sound]) -> list[Wanted]:
+    def _without_settled(self, sound: Sequence[Sound]) -> list[Wanted]:
         """Drops what an interrupted backup already brought: settled by now, or waiting in tmp."""
         host_id = self.station.host_id
         ids = [file_id(host_id, one.path, one.size, one.mtime_ns) for one in sound]

@@ -1,17 +1,19 @@
-"""backup: brings the new files of one station home, under its agent's protocol.
+"""backup: brings the new files of one station home, by its agent's index or by a filter.
 
 The order of steps is the promise (docs/architecture.md): a file is durable on disk, then its row is
 recorded, then its process message is confirmed by the broker, then its path is in the station's
-list of done backups, and only then does its line leave the station's index.
+list of done backups, and only then does its line leave the station's index. A backup with a filter
+asks nothing of an agent, and leaves nothing on the station.
 """
 
 from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from functools import partial
-from itertools import islice, takewhile
+from itertools import takewhile
 
 from uploaderd.broker.job import Job
 from uploaderd.catalog.client import Catalog
@@ -19,15 +21,14 @@ from uploaderd.config.settings import ServiceSettings
 from uploaderd.errors import Disposition, StationError, UploaderError
 from uploaderd.observe.logs import log_context
 from uploaderd.repository.layout import Repository
+from uploaderd.services import filter_source, index_source
 from uploaderd.services import station_record as record
-from uploaderd.services.arrivals import Arrivals, Tally
+from uploaderd.services.arrivals import Arrivals, Found, Source, Tally
 from uploaderd.services.behaviour import BackupBehaviour
-from uploaderd.services.holding import kept_fresh, named_errors, patient
+from uploaderd.services.holding import named_errors, patient
 from uploaderd.services.station_record import Station
-from uploaderd.station import index, transfer
-from uploaderd.station.agent import read_config
+from uploaderd.station import filters, transfer
 from uploaderd.station.connection import Connection, connect
-from uploaderd.station.halt import HaltFlag
 
 log = logging.getLogger(__name__)
 
@@ -35,7 +36,7 @@ BATCH = 256
 """Files fetched before their rows and messages go out: one block of rows, one wait for confirms."""
 
 
-Line = index.IndexEntry | index.DamagedLine
+Opening = Callable[[Connection], AbstractContextManager[Source]]
 
 
 class BackupService:
@@ -47,9 +48,10 @@ class BackupService:
         self._catalog = Catalog(settings.database)
 
     def handle(self, job: Job) -> None:
-        """Copies what the station's index names, for one slice; the rest is a new message.
+        """Copies what is due, for one slice; the rest is a new message.
 
         Raises:
+            MessageError: the filter makes no sense, or the station's address is not known.
             StationError: the station cannot be reached, refuses, or is halted by somebody else.
             RepositoryError: the repository's disk cannot be written.
             CatalogError: the database cannot be reached.
@@ -70,42 +72,59 @@ class BackupService:
         self._catalog.close()
 
     def _slice(self, job: Job, station: Station) -> Tally:
+        opening = self._opening(job, station)
         access = self._behaviour.access(station, job.body.get("passwd"))
         job.beat()
         with connect(access) as connection, named_errors(access.address):
             job.beat()
             record.remember_contact(self._catalog, station)
-            return self._copy(job, station, connection)
+            with opening(connection) as source:
+                return self._copy(job, station, connection, source)
 
-    def _copy(self, job: Job, station: Station, connection: Connection) -> Tally:
-        path = job.body.get("agent_config") or self._behaviour.agent_config
-        agent = read_config(connection.sftp, path)
-        arrivals = Arrivals(self._catalog, self._repository, connection.sftp, agent, station)
-        until = time.monotonic() + self._behaviour.slice_s
-        flag = HaltFlag(
-            connection.sftp, agent, patience=self._behaviour.patience, wait=partial(patient, job)
+    def _opening(self, job: Job, station: Station) -> Opening:
+        """How the files that are due are found. Raises MessageError for a senseless filter."""
+        fields = job.body.get("filter")
+        if fields is not None:
+            return partial(
+                filter_source.opened,
+                wanted=filters.parse(fields),
+                known=filter_source.settled_versions(self._catalog, station.host_id),
+                rules=self._behaviour.rules,
+                clock_ahead_s=0.0,
+                beat=job.beat,
+            )
+        return partial(
+            index_source.opened,
+            config_path=job.body.get("agent_config") or self._behaviour.agent_config,
+            patience=self._behaviour.patience,
+            wait=partial(patient, job),
         )
-        with flag, kept_fresh(flag) as lost:
 
-            def is_over() -> bool:
-                late = time.monotonic() >= until and arrivals.tally.copied > 0
-                return late or job.stopping or lost.is_set()
+    def _copy(self, job: Job, station: Station, connection: Connection, source: Source) -> Tally:
+        arrivals = Arrivals(self._catalog, self._repository, source, station)
+        tally = arrivals.tally
+        until = time.monotonic() + self._behaviour.slice_s
 
-            for batch in _batches(index.entries(connection.sftp, agent), self._behaviour):
-                self._fetch(job, connection, arrivals, batch, is_over)
-                if is_over() or arrivals.tally.copied >= self._behaviour.slice_files:
-                    arrivals.tally.rest = True
-                    break
-            flag.confirm()
-            index.remove(connection.sftp, agent, arrivals.tally.settled)
-        return arrivals.tally
+        def is_over() -> bool:
+            late = time.monotonic() >= until and tally.copied > 0
+            return late or job.stopping or source.lost
+
+        for batch in source.batches(min(BATCH, self._behaviour.slice_files)):
+            self._fetch(job, connection, arrivals, batch, is_over)
+            if is_over() or tally.copied >= self._behaviour.slice_files:
+                tally.rest = source.rest(job.body)
+                break
+        # A discovery that brought nothing would find the same again.
+        if source.more and tally.copied:
+            tally.rest = source.rest(job.body)
+        return tally
 
     def _fetch(
         self,
         job: Job,
         connection: Connection,
         arrivals: Arrivals,
-        batch: Sequence[Line],
+        batch: Sequence[Found],
         is_over: Callable[[], bool],
     ) -> None:
         """Fetches a batch until the slice is over. What came before a break is recorded, too."""
@@ -116,11 +135,11 @@ class BackupService:
                 job.beat()
         finally:
             arrivals.record(job)
-        arrivals.tell_station()
+        arrivals.tell_source()
 
     def _finished(self, job: Job, station: Station, tally: Tally, seconds: float) -> None:
         if tally.rest:
-            job.publish("backup", job.body)
+            job.publish("backup", tally.rest)
         record.note(
             self._catalog,
             station,
@@ -147,8 +166,3 @@ class BackupService:
             text=str(error),
             message_id=job.message_id,
         )
-
-
-def _batches(lines: Iterator[Line], behaviour: BackupBehaviour) -> Iterator[list[Line]]:
-    while batch := list(islice(lines, min(BATCH, behaviour.slice_files))):
-        yield batch

@@ -16,6 +16,7 @@ from uploaderd.errors import ConfigError, MessageError
 from uploaderd.secret import Secret
 from uploaderd.services.station_record import Station
 from uploaderd.station.access import Access
+from uploaderd.station.discovery import Rules
 from uploaderd.station.halt import Patience
 from uploaderd.station.transfer import Limits
 
@@ -31,6 +32,7 @@ class BackupBehaviour:
     slice_files: int
     patience: Patience
     limits: Limits
+    rules: Rules
     settings: Mapping[str, Any]
 
     @classmethod
@@ -48,6 +50,12 @@ class BackupBehaviour:
                 bytes_per_s=settings.get("bytes_per_second"),
                 files_in_flight=settings["files_in_flight"],
                 verification=settings["verification"],
+            ),
+            rules=Rules(
+                min_size=settings["min_size"],
+                min_age_s=settings["min_age_s"],
+                look_again_after_s=settings.get("look_again_s"),
+                limit=settings["slice_files"],
             ),
             settings=settings,
         )

@@ -59,6 +59,8 @@ class Discovery:
     """Files that match and were too young."""
     more: bool = False
     """Whether files were left out by the limit or the budget."""
+    spent: bool = False
+    """Whether the budget left files out."""
 
 
 def find(
@@ -69,12 +71,14 @@ def find(
     rules: Rules | None = None,
     now_s: Callable[[], float] = time.time,
     wait: Callable[[float], object] = time.sleep,
+    beat: Callable[[], object] = lambda: None,
 ) -> Discovery:
     """List the filter's folder, recursively, and choose; links are not followed.
 
-    `known` is asked in batches of up to a thousand files, and not in mode REDISCOVERY. `now_s`
-    should be the station's clock. Memory is bounded by `rules.limit`, however many files there are.
-    Raises RemoteFileError if the folder itself cannot be listed, and what the connection raises.
+    `known` is asked in batches of up to a thousand files, and not in mode REDISCOVERY; `beat` is
+    called between them. `now_s` should be the station's clock. Memory is bounded by `rules.limit`,
+    however many files there are. Raises RemoteFileError if the folder itself cannot be listed, and
+    what the connection raises.
     """
     rules = rules or Rules()
     result = Discovery()
@@ -86,6 +90,7 @@ def find(
     young = _Chosen(rules.limit, newest)
     latest = now_s() - rules.min_age_s
     for batch in _batches(_matching(sftp, wanted, rules, result)):
+        beat()
         for file in _unknown(batch, asked_first):
             (chosen if _seconds(file) <= latest else young).add(file)
     if rules.look_again_after_s is not None and young.files:
@@ -100,7 +105,8 @@ def find(
     else:
         result.more = chosen.offered > len(files)
     result.found = _within_budget(files, wanted.max_total_bytes)
-    result.more = result.more or len(result.found) < len(files)
+    result.spent = len(result.found) < len(files)
+    result.more = result.more or result.spent
     return result
 
 
