@@ -78,6 +78,9 @@ def load_service(
             behaviour.setdefault("repository", repository)
         if "rabbitmq" not in values:
             raise file.error((), "the key rabbitmq is missing")
+        # A service with a loop of its own takes no messages.
+        if not values["rabbitmq"]["bindings"] and not wanted.get("x-own-loop"):
+            raise file.error(("rabbitmq", "bindings"), "must not be empty")
     broker = values.get("rabbitmq", {"queue": path.stem, "bindings": []})
     return ServiceSettings(
         name=path.stem,

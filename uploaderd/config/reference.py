@@ -12,7 +12,10 @@ from uploaderd.config.check import schema
 PARTS = (
     "daemon",
     "service",
-    *(f"behaviour/{s}" for s in ("backup", "host-request", "process", "publish")),
+    *(
+        f"behaviour/{service}"
+        for service in ("backup", "gateway", "host-request", "process", "publish", "scheduler")
+    ),
 )
 
 _INTRODUCTION = """\
