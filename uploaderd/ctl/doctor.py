@@ -1,4 +1,4 @@
-"""`uploaderctl doctor ssh`: connects to a station step by step, and says what to do."""
+"""`uploaderctl doctor`: looks at the installation, or at the way to a station."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ from uploaderd.secret import Secret
 
 EXAMPLES = """\
 examples:
+  uploaderctl doctor
+  uploaderctl doctor -c etc/config.json -s etc/services.d --json
   uploaderctl doctor ssh --host 192.0.2.7 --user station --password-file /etc/uploaderd/secrets/s7
   uploaderctl doctor ssh --host s8.example --port 2222 --key-file /etc/uploaderd/id_ed25519 --json
 """
@@ -19,8 +21,21 @@ examples:
 
 def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Adds the command."""
-    doctor = commands.add_parser("doctor", help="find out what ails a part of the system")
-    parts = doctor.add_subparsers(required=True, metavar="PART")
+    doctor = commands.add_parser(
+        "doctor",
+        help="find out what ails the installation or the way to a station",
+        description="Checks configuration, broker, database, disks, clock and mail; with the part "
+        "ssh, the way to a station. Each line is OK, or says what to do. Exit status: 0 all well, "
+        "1 something is not.",
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    etc = Path("/etc/uploaderd")
+    doctor.add_argument("-c", "--config", type=Path, default=etc / "config.json")
+    doctor.add_argument("-s", "--services", type=Path, default=etc / "services.d")
+    doctor.add_argument("--json", action="store_true", help="one JSON object instead of lines")
+    doctor.set_defaults(run=run_checkup)
+    parts = doctor.add_subparsers(metavar="PART")
     ssh = parts.add_parser(
         "ssh",
         help="connect to a station, step by step",
@@ -44,6 +59,24 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     ssh.add_argument("--timeout", type=float, default=15.0, help="seconds a step (default 15)")
     ssh.add_argument("--json", action="store_true", help="one JSON object instead of lines")
     ssh.set_defaults(run=run)
+
+
+def run_checkup(arguments: argparse.Namespace) -> int:
+    """Looks at the installation; 0 if all is well."""
+    from uploaderd.ctl.checkup import examine  # noqa: PLC0415 - it loads slowly
+
+    findings = []
+    for finding in examine(arguments.config, arguments.services):
+        findings.append(finding)
+        if not arguments.json:
+            print(f"{'OK  ' if finding.ok else 'FAIL'} {finding.part}: {finding.found}", flush=True)
+            if finding.hint:
+                print(f"     → {finding.hint}", flush=True)
+    well = all(finding.ok for finding in findings)
+    if arguments.json:
+        shown = [dataclasses.asdict(finding) for finding in findings]
+        print(json.dumps({"ok": well, "findings": shown}))
+    return 0 if well else 1
 
 
 def run(arguments: argparse.Namespace) -> int:
