@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Any
 
 from uploaderd.config import document
-from uploaderd.config.check import check, closest, schema
-from uploaderd.config.document import Document, KeyPath
+from uploaderd.config.check import closest, schema
+from uploaderd.config.completion import complete
+from uploaderd.config.document import Document
 from uploaderd.config.settings import (
     BrokerSettings,
     DaemonSettings,
@@ -22,10 +22,8 @@ from uploaderd.config.settings import (
     SupervisionSettings,
     TlsSettings,
 )
+from uploaderd.config.stations import load_stations
 from uploaderd.errors import ConfigError
-from uploaderd.secret import Secret
-
-_PASSWORD_KEYS = ("password", "password_file", "password_env", "password_credential")
 
 
 def load_daemon(path: Path, text: str | None = None) -> DaemonSettings:
@@ -34,7 +32,7 @@ def load_daemon(path: Path, text: str | None = None) -> DaemonSettings:
     Raises ConfigError.
     """
     file = document.read(path, text)
-    values = _complete(file, _packaged("daemon"), file.value, ())
+    values = complete(file, _packaged("daemon"), file.value, ())
     mail = values["notifier"].get("mail")
     return DaemonSettings(
         path=path,
@@ -69,13 +67,15 @@ def load_service(
     Raises ConfigError.
     """
     file = document.read(path, text)
-    values = _complete(file, _packaged("service"), file.value, ())
+    values = complete(file, _packaged("service"), file.value, ())
     wanted = schema(f"behaviour/{values['service']}")
     behaviour = values["behaviour"]
     if wanted is not None:
-        behaviour = _complete(file, wanted, behaviour, ("behaviour",))
+        behaviour = complete(file, wanted, behaviour, ("behaviour",))
         if "repository" in wanted["properties"] and repository is not None:
             behaviour.setdefault("repository", repository)
+        if "stations" in behaviour:
+            behaviour["stations"] = load_stations(behaviour["stations"])
         if "rabbitmq" not in values:
             raise file.error((), "the key rabbitmq is missing")
         # A service with a loop of its own takes no messages.
@@ -122,54 +122,6 @@ def _packaged(name: str) -> dict[str, Any]:
     if wanted is None:
         raise ConfigError(f"the installation lacks its schema {name}.json")
     return wanted
-
-
-def _complete(file: Document, wanted: dict[str, Any], value: Any, where: KeyPath) -> dict[str, Any]:
-    """The checked value with defaults filled in, paths made absolute and passwords fetched."""
-    check(file, wanted, value, where)
-    filled = _fill(file, wanted, value, where)
-    assert isinstance(filled, dict)
-    return filled
-
-
-def _fill(file: Document, wanted: dict[str, Any], value: Any, where: KeyPath) -> Any:
-    if wanted.get("format") == "path":
-        return file.path.parent.absolute() / Path(value).expanduser()
-    properties = wanted.get("properties")
-    if not isinstance(value, dict) or properties is None:
-        return value
-    defaults = {key: each["default"] for key, each in properties.items() if "default" in each}
-    filled = {
-        key: _fill(file, properties[key], each, (*where, key))
-        for key, each in {**defaults, **value}.items()
-    }
-    given = [key for key in _PASSWORD_KEYS if key in filled]
-    if len(given) > 1:
-        raise file.error((*where, given[1]), f"give either this or {given[0]}, not both")
-    if given:
-        filled["password"] = _password(file, (*where, given[0]), filled.pop(given[0]))
-    return filled
-
-
-def _password(file: Document, where: KeyPath, source: Any) -> Secret:
-    match where[-1]:
-        case "password":
-            return Secret(source)
-        case "password_env":
-            if source not in os.environ:
-                raise file.error(where, f"the environment variable {source} is not set")
-            return Secret(os.environ[source])
-        case "password_credential":
-            folder = os.environ.get("CREDENTIALS_DIRECTORY")
-            if folder is None:
-                raise file.error(where, "systemd has passed no credentials (LoadCredential=)")
-            source = Path(folder) / source
-    try:
-        text: str = source.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
-        raise file.error(where, f"{source} cannot be read: {reason}") from error
-    return Secret(text.split("\n", 1)[0].rstrip("\r"))
 
 
 def _broker(file: Document, values: dict[str, Any]) -> BrokerSettings:

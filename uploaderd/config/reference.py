@@ -12,6 +12,7 @@ from uploaderd.config.check import schema
 PARTS = (
     "daemon",
     "service",
+    "station",
     *(
         f"behaviour/{service}"
         for service in ("backup", "gateway", "host-request", "process", "publish", "scheduler")
@@ -21,8 +22,11 @@ PARTS = (
 _INTRODUCTION = """\
 # Configuration
 
-Two kinds of JSON files: `config.json` for the daemon, and one file for each service in
-`services.d/`. The name of a service file, without `.json`, is the name of the service; two files
+Three kinds of JSON files: `config.json` for the daemon, one file for each service in
+`services.d/`, and one for a station that needs settings of its own, in the folder that the backup
+service's `stations` names.
+
+The name of a service file, without `.json`, is the name of the service; two files
 may run the same service with different settings. Relative paths are taken from the folder of the
 file that names them. A wrong file is refused with one line: file, line, key and what was expected.
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
 from functools import partial
 from itertools import takewhile
@@ -23,7 +23,7 @@ from uploaderd.observe.logs import log_context
 from uploaderd.repository.layout import Repository
 from uploaderd.services import filter_source, index_source
 from uploaderd.services import station_record as record
-from uploaderd.services.arrivals import Arrivals, Found, Source, Tally
+from uploaderd.services.arrivals import Arrivals, Source, Tally
 from uploaderd.services.behaviour import BackupBehaviour
 from uploaderd.services.holding import named_errors, patient
 from uploaderd.services.station_record import Station
@@ -72,46 +72,51 @@ class BackupService:
         self._catalog.close()
 
     def _slice(self, job: Job, station: Station) -> Tally:
-        opening = self._opening(job, station)
-        access = self._behaviour.access(station, job.body.get("passwd"))
+        behaviour, place = self._behaviour.of_station(station)
+        opening = self._opening(job, station, behaviour)
+        access = behaviour.access(place, job.body.get("passwd"))
         job.beat()
         with connect(access) as connection, named_errors(access.address):
             job.beat()
             record.remember_contact(self._catalog, station)
             with opening(connection) as source:
-                return self._copy(job, station, connection, source)
+                arrivals = Arrivals(self._catalog, self._repository, source, station)
+                return self._copy(job, connection, arrivals, behaviour)
 
-    def _opening(self, job: Job, station: Station) -> Opening:
+    def _opening(self, job: Job, station: Station, behaviour: BackupBehaviour) -> Opening:
         """How the files that are due are found. Raises MessageError for a senseless filter."""
-        fields = job.body.get("filter")
+        fields = job.body.get("filter", behaviour.settings.get("filter"))
         if fields is not None:
+            filters.parse(fields)
             return partial(
                 filter_source.opened,
-                wanted=filters.parse(fields),
+                fields=fields,
                 known=filter_source.settled_versions(self._catalog, station.host_id),
-                rules=self._behaviour.rules,
-                clock_ahead_s=0.0,
+                rules=behaviour.rules,
+                clock_ahead_s=behaviour.settings.get("clock_offset_s", 0.0),
                 beat=job.beat,
             )
         return partial(
             index_source.opened,
-            config_path=job.body.get("agent_config") or self._behaviour.agent_config,
-            patience=self._behaviour.patience,
+            config_path=job.body.get("agent_config") or behaviour.agent_config,
+            patience=behaviour.patience,
             wait=partial(patient, job),
         )
 
-    def _copy(self, job: Job, station: Station, connection: Connection, source: Source) -> Tally:
-        arrivals = Arrivals(self._catalog, self._repository, source, station)
-        tally = arrivals.tally
-        until = time.monotonic() + self._behaviour.slice_s
+    def _copy(
+        self, job: Job, connection: Connection, arrivals: Arrivals, behaviour: BackupBehaviour
+    ) -> Tally:
+        source, tally = arrivals.source, arrivals.tally
+        until = time.monotonic() + behaviour.slice_s
 
         def is_over() -> bool:
             late = time.monotonic() >= until and tally.copied > 0
             return late or job.stopping or source.lost
 
-        for batch in source.batches(min(BATCH, self._behaviour.slice_files)):
-            self._fetch(job, connection, arrivals, batch, is_over)
-            if is_over() or tally.copied >= self._behaviour.slice_files:
+        for batch in source.batches(min(BATCH, behaviour.slice_files)):
+            wanted = takewhile(lambda _: not is_over(), arrivals.wanted(batch))
+            self._fetch(job, connection, arrivals, wanted, behaviour.limits)
+            if is_over() or tally.copied >= behaviour.slice_files:
                 tally.rest = source.rest(job.body)
                 break
         # A discovery that brought nothing would find the same again.
@@ -124,13 +129,12 @@ class BackupService:
         job: Job,
         connection: Connection,
         arrivals: Arrivals,
-        batch: Sequence[Found],
-        is_over: Callable[[], bool],
+        wanted: Iterable[transfer.Wanted],
+        limits: transfer.Limits,
     ) -> None:
-        """Fetches a batch until the slice is over. What came before a break is recorded, too."""
-        wanted = takewhile(lambda _: not is_over(), arrivals.wanted(batch))
+        """Fetches the files that are drawn. What came before a break is recorded, too."""
         try:
-            for outcome in transfer.fetch(connection, wanted, self._behaviour.limits, job.beat):
+            for outcome in transfer.fetch(connection, wanted, limits, job.beat):
                 arrivals.take(outcome)
                 job.beat()
         finally:

@@ -7,11 +7,12 @@ complete when they come here.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+from uploaderd.config.stations import values_of
 from uploaderd.errors import ConfigError, MessageError
 from uploaderd.secret import Secret
 from uploaderd.services.station_record import Station
@@ -60,8 +61,22 @@ class BackupBehaviour:
             settings=settings,
         )
 
+    def of_station(self, station: Station) -> tuple[BackupBehaviour, Station]:
+        """The same as the station's own file has it, and the station at the file's address."""
+        values = values_of(self.settings.get("stations", ()), station.host_id, station.host_uid)
+        if not values:
+            return self, station
+        place = replace(
+            station,
+            host_add=values.get("address", station.host_add),
+            host_port=values.get("port", station.host_port),
+            user=values.get("user", station.user),
+        )
+        own = {"own_password": values["password"]} if "password" in values else {}
+        return BackupBehaviour.of({**self.settings, **values, **own}), place
+
     def access(self, station: Station, password: str | None) -> Access:
-        """How to reach the station: what the message says, then what the settings say.
+        """How to reach the station: the station's own file, the message, the settings.
 
         Raises MessageError if neither names a user or the station's address is not known.
         """
@@ -72,11 +87,12 @@ class BackupBehaviour:
                 hint="Name it in a request once (host_add, user); it is remembered.",
             )
         # Who names a password wants that one tried, and not the configured key instead.
+        given = self.settings.get("own_password") or (Secret(password) if password else None)
         return Access(
             host=station.host_add,
             port=station.host_port,
             user=user,
-            password=Secret(password) if password else self.settings.get("password"),
+            password=given or self.settings.get("password"),
             key_file=None if password else self.settings.get("key_file"),
             host_key_policy=self.settings["host_key_policy"],
             known_hosts=self.known_hosts,

@@ -19,7 +19,7 @@ from uploaderd.catalog.client import Catalog
 from uploaderd.catalog.ids import file_id
 from uploaderd.station.connection import Connection
 from uploaderd.station.discovery import Known, Rules, find
-from uploaderd.station.filters import Filter, Mode
+from uploaderd.station.filters import Mode, parse
 from uploaderd.station.paths import Refused, Sound
 
 log = logging.getLogger(__name__)
@@ -37,7 +37,7 @@ class FilterSource:
     def __init__(
         self,
         sftp: paramiko.SFTPClient,
-        wanted: Filter,
+        fields: Mapping[str, Any],
         *,
         known: Known,
         rules: Rules,
@@ -45,7 +45,8 @@ class FilterSource:
         beat: Callable[[], None],
     ) -> None:
         self._sftp = sftp
-        self._wanted = wanted
+        self._fields = fields
+        self._wanted = wanted = parse(fields)
         self._known = known
         # The newest N have to be chosen among all, even if a slice takes fewer.
         self._rules = replace(rules, limit=max(rules.limit, wanted.last_n_files or 0))
@@ -87,7 +88,7 @@ class FilterSource:
 
         A rediscovery goes on as mode ALL, else its first files would come again and again.
         """
-        fields = dict(body["filter"])
+        fields = dict(self._fields)
         if self._wanted.mode is Mode.REDISCOVERY:
             fields["mode"] = Mode.ALL.value
         budget = self._wanted.max_total_bytes
@@ -100,18 +101,18 @@ class FilterSource:
 def opened(
     connection: Connection,
     *,
-    wanted: Filter,
+    fields: Mapping[str, Any],
     known: Known,
     rules: Rules,
     clock_ahead_s: float,
     beat: Callable[[], None],
 ) -> Iterator[FilterSource]:
-    """A source of the connection's files. `clock_ahead_s`: the station's clock less ours.
+    """A source of what the filter's (sound) fields mean. `clock_ahead_s`: its clock less ours.
 
     Its use raises RemoteFileError if the filter's folder cannot be listed.
     """
     yield FilterSource(
-        connection.sftp, wanted, known=known, rules=rules, clock_ahead_s=clock_ahead_s, beat=beat
+        connection.sftp, fields, known=known, rules=rules, clock_ahead_s=clock_ahead_s, beat=beat
     )
 
 

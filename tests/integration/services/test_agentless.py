@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -126,3 +127,19 @@ def test_without_filter_a_station_without_agent_is_told_apart(place: Agentless) 
     del body["filter"]
     with pytest.raises(AgentMissing, match="filter"):
         place.backup(body, agent_config=str(place.folder / "none.cfg"))
+
+
+def test_a_station_file_wins_over_the_message(place: Agentless) -> None:
+    place.write("f1.bin", 1000)
+    place.write("f2.bin", 1000, age_s=9000)
+    folder = place.folder / "stations.d"
+    folder.mkdir()
+    (folder / "eleven.json").write_text(
+        json.dumps(
+            {"host_id": HOST, "port": place.server.port, "filter": {"file_path": str(place.data)}}
+        )
+    )
+    body = {**place.message(), "host_port": 1}
+    del body["filter"]
+    assert place.backup(body, stations="stations.d", slice_files=1) == ["f1.bin"]
+    assert place.continuations()[-1]["filter"] == {"file_path": str(place.data)}
