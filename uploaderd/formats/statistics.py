@@ -14,8 +14,9 @@ from numpy.typing import NDArray
 from uploaderd.formats.histogram import Histogram, bin_edges, bins_for, percentiles
 from uploaderd.formats.model import LevelProfile, LevelStatistics, TraceSummary
 
-CHUNK = 1 << 18
-"""Levels that are looked at at once: they stay within the cache."""
+CODES_AT_ONCE = 1 << 20
+FLOATS_AT_ONCE = 1 << 18
+"""Levels that are looked at at once."""
 
 EXACT_LEVELS = 1 << 22
 """Levels of a flow up to which `CodeStatistics` counts every one for its percentiles."""
@@ -82,7 +83,7 @@ class CodeStatistics:
         few = self.points <= KEPT_POINTS
         last = (codes[-1].copy(), int(shifts[-1]))
         self._last = last if few else self._summary(*last)
-        rows = max(1, CHUNK // self.points)
+        rows = max(1, CODES_AT_ONCE // self.points)
         for begin in range(0, len(codes), rows):
             part, moved = codes[begin : begin + rows], shifts[begin : begin + rows]
             common = int(moved[0])
@@ -184,7 +185,7 @@ class FloatStatistics:
         if self._first_is_due:
             self.first_trace, self._first_is_due = summary(levels[0]), False
         self.last_trace = summary(levels[-1])
-        rows = max(1, CHUNK // self.points)
+        rows = max(1, FLOATS_AT_ONCE // self.points)
         for begin in range(0, len(levels), rows):
             self._add_part(levels[begin : begin + rows])
 

@@ -46,7 +46,7 @@ MAX_JSON: Final = 1 << 20
 MAX_POINTS: Final = 1 << 20
 CHUNK: Final = 4096
 """Blocks handled at once."""
-ROWS: Final = 256
+ROWS: Final = 512
 """Traces decoded at once."""
 
 
