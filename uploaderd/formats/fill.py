@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
 
 from uploaderd.formats.model import Spectrum, TraceBlock
-from uploaderd.formats.statistics import FloatStatistics
+from uploaderd.formats.statistics import FLOATS_AT_ONCE, FloatStatistics
 
 
 def with_statistics(
@@ -14,11 +17,10 @@ def with_statistics(
 ) -> tuple[Spectrum, ...]:
     """The same spectra with `statistics`, `first_trace` and `last_trace` of float levels."""
     gathered: dict[int, FloatStatistics] = {}
-    for block in blocks:
-        if block.flow not in gathered:
-            points = block.levels.shape[1]
-            gathered[block.flow] = FloatStatistics(points, flows=len(spectra))
-        gathered[block.flow].add(block.levels)
+    for flow, levels in _joined(blocks):
+        if flow not in gathered:
+            gathered[flow] = FloatStatistics(levels.shape[1], flows=len(spectra))
+        gathered[flow].add(levels)
     return tuple(
         dataclasses.replace(
             spectrum,
@@ -30,3 +32,16 @@ def with_statistics(
         else spectrum
         for flow, spectrum in enumerate(spectra)
     )
+
+
+def _joined(blocks: Iterable[TraceBlock]) -> Iterator[tuple[int, NDArray[np.float32]]]:
+    """Flows and their levels [n, points]; blocks of few traces are put together."""
+    waiting: dict[int, list[NDArray[np.float32]]] = {}
+    size = 0
+    for block in blocks:
+        waiting.setdefault(block.flow, []).append(block.levels)
+        size += block.levels.size
+        if size >= FLOATS_AT_ONCE:
+            yield from ((flow, np.concatenate(parts)) for flow, parts in waiting.items())
+            waiting, size = {}, 0
+    yield from ((flow, np.concatenate(parts)) for flow, parts in waiting.items())
