@@ -31,8 +31,8 @@ class PublishService:
         published = parquet.publish(
             self._catalog,
             self._behaviour.folder,
-            complete=job.body["mode"] == "complete",
-            dataset=job.body["dataset"],
+            complete=job.body.get("mode") == "complete",
+            dataset=job.body.get("dataset", "all"),
             keep=self._behaviour.keep_versions,
             floor_bytes=self._behaviour.floor_bytes,
             progress=job.beat,
