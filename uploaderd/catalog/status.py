@@ -9,30 +9,33 @@ from uploaderd.errors import MessageError
 
 UNKNOWN = "N/A"
 
-_HOST = """
-SELECT host_id, toFloat64(last_contact) AS last_contact, last_error FROM hosts FINAL
-WHERE {condition} ORDER BY updated_at DESC LIMIT 1
+_QUERY = """
+WITH %(host_id)s AS asked, (
+    SELECT argMax(host_id, updated_at) FROM hosts WHERE asked = 0 AND host_uid = %(host_uid)s
+) AS named, if(asked = 0, named, asked) AS number
+SELECT * FROM (
+    SELECT number AS id_host, count() AS known, toFloat64(max(last_contact)) AS last_contact,
+           max(last_error) AS last_error
+    FROM hosts FINAL WHERE host_id = number
+) AS host CROSS JOIN (
+    SELECT countIf(stage IN ('fetched', 'processed', 'failed', 'trashed')) AS host_files,
+           countIf(stage = 'discovered') AS pending_backup,
+           countIf(stage = 'fetched') AS pending_processing,
+           countIf(stage IN ('failed', 'trashed')) AS processing_error,
+           toFloat64(max(processed_at)) AS last_processing
+    FROM files FINAL WHERE host_id = number
+) AS ledger CROSS JOIN (
+    SELECT toFloat64(maxIf(at, event = 'backup_done')) AS last_backup,
+           toFloat64(maxIf(at, event = 'backup_started')) AS last_begun,
+           toFloat64(maxIf(at, event = 'request')) AS last_request,
+           argMaxIf(text, at, event IN ('backup_done', 'backup_failed', 'backup_waiting')) AS error,
+           argMaxIf(outcome, at, event IN ('backup_done', 'backup_failed', 'backup_waiting'))
+               AS outcome,
+           toFloat64(maxIf(at, event IN ('backup_done', 'backup_failed', 'stopped'))) AS ended
+    FROM host_events WHERE host_id = number AND at > now() - INTERVAL 400 DAY
+) AS events
 """
-_FILES = """
-SELECT countIf(stage IN ('fetched', 'processed', 'failed', 'trashed')) AS host_files,
-       countIf(stage = 'discovered') AS pending_backup,
-       countIf(stage = 'fetched') AS pending_processing,
-       countIf(stage IN ('failed', 'trashed')) AS processing_error,
-       toFloat64(max(processed_at)) AS last_processing
-FROM files FINAL WHERE host_id = %(host_id)s
-"""
-_EVENTS = """
-SELECT toFloat64(maxIf(at, event = 'backup_done')) AS last_backup,
-       countIf(event = 'backup_started') AS begun,
-       toFloat64(maxIf(at, event = 'backup_started')) AS last_begun,
-       toFloat64(maxIf(at, event = 'request')) AS last_request,
-       toFloat64(max(at)) AS last_event,
-       argMaxIf(text, at, event IN ('backup_done', 'backup_failed', 'backup_waiting')) AS error,
-       argMaxIf(outcome, at, event IN ('backup_done', 'backup_failed', 'backup_waiting'))
-           AS outcome,
-       toFloat64(maxIf(at, event IN ('backup_done', 'backup_failed', 'stopped'))) AS ended
-FROM host_events FINAL WHERE host_id = %(host_id)s AND at > now() - INTERVAL 400 DAY
-"""
+# Events are read as they lie: a repeated one changes neither a maximum nor the newest.
 
 
 def host_status(
@@ -47,32 +50,27 @@ def host_status(
     """
     if host_id is None and host_uid is None:
         raise MessageError("A status request names neither host_id nor host_uid.")
-    condition = "host_id = %(host_id)s" if host_id is not None else "host_uid = %(host_uid)s"
-    params = {"host_id": host_id, "host_uid": host_uid}
-    hosts = catalog.query(_HOST.format(condition=condition), params)
-    number = host_id if host_id is not None else (hosts[0]["host_id"] if hosts else None)
-    answer: dict[str, Any] = {"id_host": UNKNOWN if number is None else number}
-    if number is None:
+    params = {"host_id": host_id or 0, "host_uid": host_uid or ""}
+    row = catalog.query(_QUERY, params)[0]
+    if not row["id_host"]:
         message = f"Host {host_uid} is not known yet."
-        return answer | _unknown() | {"status": 1, "message": message}
-    files = catalog.query(_FILES, {"host_id": number})[0]
-    events = catalog.query(_EVENTS, {"host_id": number})[0]
-    host = hosts[0] if hosts else {"last_contact": 0.0, "last_error": ""}
-    failed = events["outcome"] == "error"
-    waiting = max(events["last_begun"], events["last_request"]) > events["ended"]
-    return answer | {
-        "host_files": files["host_files"],
+        return {"id_host": UNKNOWN} | _unknown() | {"status": 1, "message": message}
+    failed = row["outcome"] == "error"
+    waiting = max(row["last_begun"], row["last_request"]) > row["ended"]
+    return {
+        "id_host": row["id_host"],
+        "host_files": row["host_files"],
         "pending_host_task": int(waiting),
-        "last_host_check": host["last_contact"] or UNKNOWN,
-        "host_check_error": host["last_error"] or UNKNOWN,
-        "pending_backup": files["pending_backup"],
-        "last_backup": events["last_backup"] or UNKNOWN,
-        "backup_error": events["error"] if failed else UNKNOWN,
-        "pending_processing": files["pending_processing"],
-        "processing_error": files["processing_error"],
-        "last_processing": files["last_processing"] or UNKNOWN,
+        "last_host_check": row["last_contact"] or UNKNOWN,
+        "host_check_error": row["last_error"] or UNKNOWN,
+        "pending_backup": row["pending_backup"],
+        "last_backup": row["last_backup"] or UNKNOWN,
+        "backup_error": row["error"] if failed else UNKNOWN,
+        "pending_processing": row["pending_processing"],
+        "processing_error": row["processing_error"],
+        "last_processing": row["last_processing"] or UNKNOWN,
         "status": 1,
-        "message": "" if hosts else "The host is not known yet.",
+        "message": "" if row["known"] else "The host is not known yet.",
     }
 
 
