@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
 import random
 import signal
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 
 from lab import database
 from lab.faults import FaultProxy
-from tests.end_to_end.truth import Site
+from tests.end_to_end.truth import Site, signal_service
 
 WORKERS = ("host-request", "backup", "process", "publish")
 
@@ -30,15 +27,15 @@ class Scene:
 
 def kill_worker(scene: Scene) -> None:
     """SIGKILL to one service process, wherever it is in its work."""
-    _signal(scene.random.choice(WORKERS), signal.SIGKILL)
+    signal_service(scene.site.system, scene.random.choice(WORKERS), signal.SIGKILL)
 
 
 def freeze_worker(scene: Scene) -> None:
     """SIGSTOP for a moment: its connections stay, and nobody answers."""
     service = scene.random.choice(WORKERS)
-    _signal(service, signal.SIGSTOP)
+    signal_service(scene.site.system, service, signal.SIGSTOP)
     time.sleep(scene.random.uniform(0.1, 1.0))
-    _signal(service, signal.SIGCONT)
+    signal_service(scene.site.system, service, signal.SIGCONT)
 
 
 def kill_supervisor(scene: Scene) -> None:
@@ -107,11 +104,3 @@ def _cut(scene: Scene, link: FaultProxy, most: int) -> None:
     link.cut_after(scene.random.randrange(1, most))
     time.sleep(scene.random.uniform(0.2, 1.0))
     link.cut_after(None)
-
-
-def _signal(service: str, number: signal.Signals) -> None:
-    title = f"uploaderd: {service}[1]".encode()
-    for entry in Path("/proc").glob("[0-9]*"):
-        with contextlib.suppress(FileNotFoundError, ProcessLookupError):
-            if (entry / "cmdline").read_bytes().strip(b"\0 ") == title:
-                os.kill(int(entry.name), number)

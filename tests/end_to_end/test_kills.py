@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.end_to_end.truth import Site, assert_everything_is_home_once, kill, site, wait_until
+from tests.end_to_end.truth import (
+    Site,
+    assert_everything_is_home_once,
+    signal_service,
+    site,
+    wait_until,
+)
 
 FILES = 24
 
@@ -30,7 +37,7 @@ def test_a_service_that_is_killed_in_mid_run_loses_nothing_and_repeats_nothing(
     here.ask()
     for share in (1, FILES // 3, FILES // 2):
         wait_until(lambda least=share: sum(here.stages().values()) >= least)
-        wait_until(lambda: kill(f"uploaderd: {service}[1]"))
+        wait_until(lambda: signal_service(here.system, service, signal.SIGKILL))
     wait_until(lambda: here.stages() == {"processed": FILES} and not here.station.flag.exists())
     wait_until(lambda: here.station.index.read_bytes() == b"" and not here.waiting())
     assert here.system.stop_daemon() == 0

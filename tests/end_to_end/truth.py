@@ -103,14 +103,30 @@ def wait_until(what: Callable[[], bool], seconds: float = WAIT_S) -> None:
         time.sleep(0.1)
 
 
-def kill(title: str) -> bool:
-    """SIGKILL to the process of this title; False if there is none just now."""
-    for entry in Path("/proc").glob("[0-9]*"):
+def signal_service(system: System, service: str, number: signal.Signals) -> bool:
+    """Sends a signal to a service's first instance; False if there is none just now.
+
+    Only children of this system's daemon are looked at: others may run on the machine.
+    """
+    title = f"uploaderd: {service}[1]".encode()
+    if system.daemon is None:
+        return False
+    for pid in _children(system.daemon.pid):
         with contextlib.suppress(FileNotFoundError, ProcessLookupError):
-            if (entry / "cmdline").read_bytes().strip(b"\0 ").decode(errors="replace") == title:
-                os.kill(int(entry.name), signal.SIGKILL)
+            if Path(f"/proc/{pid}/cmdline").read_bytes().strip(b"\0 ") == title:
+                os.kill(pid, number)
                 return True
     return False
+
+
+def _children(parent: int) -> list[int]:
+    found = []
+    for entry in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+            fields = entry.read_text().rpartition(")")[2].split()
+            if int(fields[1]) == parent:
+                found.append(int(entry.parent.name))
+    return found
 
 
 @contextlib.contextmanager
