@@ -9,6 +9,7 @@ asks nothing of an agent, and leaves nothing on the station.
 from __future__ import annotations
 
 import logging
+import math
 import time
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
@@ -58,6 +59,9 @@ class BackupService:
         """
         station = record.identify(self._catalog, job.body)
         with log_context(host=station.host_id):
+            if record.was_stopped(self._catalog, station, job.body.get("asked_at", math.inf)):
+                log.info("given up: the station was stopped after this backup was asked for")
+                return
             began = time.monotonic()
             record.note(self._catalog, station, "backup_started", message_id=job.message_id)
             try:

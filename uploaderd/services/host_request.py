@@ -7,6 +7,7 @@ anything else is done, because Zabbix waits for it; what it tells is the state b
 from __future__ import annotations
 
 import logging
+import time
 from datetime import timedelta
 
 from uploaderd.broker.job import Job
@@ -57,7 +58,8 @@ class HostRequestService:
 
     def _act(self, job: Job, station: Station, tag: str) -> None:
         if tag != "backup":
-            record.note(self._catalog, station, "check", text=tag, message_id=job.message_id)
+            event = "stopped" if tag == "stop" else "check"
+            record.note(self._catalog, station, event, text=tag, message_id=job.message_id)
             return
         if not station.host_add:
             raise MessageError(
@@ -70,5 +72,6 @@ class HostRequestService:
             return
         record.note(self._catalog, station, "request", text=tag, message_id=job.message_id)
         body = {**vars(station), **{key: job.body[key] for key in PASSED_ON if key in job.body}}
+        body["asked_at"] = time.time()
         job.publish("backup", {key: value for key, value in body.items() if value != ""})
         log.info("a backup is enqueued")

@@ -98,6 +98,16 @@ def note(catalog: Catalog, station: Station, event: str, **details: Any) -> None
     catalog.insert("host_events", [row])
 
 
+def was_stopped(catalog: Catalog, station: Station, asked_at: float) -> bool:
+    """Whether a stop of the station came after the time (Unix seconds)."""
+    row = catalog.query(
+        "SELECT toFloat64(maxIf(at, event = 'stopped')) AS stopped FROM host_events"
+        " WHERE host_id = %(id)s",
+        {"id": station.host_id},
+    )[0]
+    return bool(row["stopped"] > asked_at)
+
+
 def backup_is_on_its_way(catalog: Catalog, station: Station, within: timedelta) -> bool:
     """Whether a backup was asked for, runs, or waits to be tried again.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -45,7 +46,9 @@ def test_a_new_station_is_answered_and_its_backup_is_enqueued(
     assert answer.keys() == KEYS
     assert (answer["id_host"], answer["status"]) == (7, 1)
     assert answer["last_backup"] == "N/A"
-    assert post.bodies("host.backup") == [{**REQUEST, "host_port": 22}]
+    (backup,) = post.bodies("host.backup")
+    assert backup.pop("asked_at") <= time.time()
+    assert backup == {**REQUEST, "host_port": 22}
     for table in ("hosts", "host_events"):
         assert "canary" not in str(catalog.query(f"SELECT * FROM {table}"))
 
@@ -131,3 +134,15 @@ def test_a_database_that_is_down_is_said_so(catalog: Catalog, tmp_path: Path) ->
             harness.run(service, REQUEST)
     finally:
         service.close()
+
+
+def test_a_stop_gives_up_the_backup_that_waits_and_the_next_request_asks_for_another(
+    service: HostRequestService, catalog: Catalog
+) -> None:
+    (backup,) = harness.run(service, REQUEST).bodies("host.backup")
+    station = record.identify(catalog, REQUEST)
+    assert not record.was_stopped(catalog, station, backup["asked_at"])
+    harness.run(service, {"host_id": 7, "query_tag": "stop"})
+    assert record.was_stopped(catalog, station, backup["asked_at"])
+    (again,) = harness.run(service, REQUEST).bodies("host.backup")
+    assert not record.was_stopped(catalog, station, again["asked_at"])
