@@ -1,20 +1,21 @@
 """Which site a recording was made at, and in which state and county that lies.
 
-A site is the same site while its position lies within 0.0005° of the known one on both axes; its
-position is the running mean of the fixes, until 1,000 are in it.
+What a site is, and how its position becomes a mean, is said in `uploaderd.geo.sites`; here the
+known sites come from the catalog, and what is learnt goes back to it.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
+from uploaderd import geo
 from uploaderd.catalog.client import Catalog
 from uploaderd.catalog.rows import SiteRow
 from uploaderd.formats import Position
+from uploaderd.geo import sites
 
-SAME_SITE_DEG = 0.0005
-MOST_FIXES = 1_000
 UNKNOWN = "unknown"
 
 
@@ -33,51 +34,60 @@ class Location:
 
 
 def locate(catalog: Catalog, position: Position | None) -> Location:
-    """The known site at a position, or a new one; its running mean takes the position's fixes in.
+    """The known site at a position, or a new one; its mean takes the position's fixes in.
 
     Raises:
         CatalogError: the database cannot be reached.
     """
     if position is None:
         return Location()
-    near = catalog.query(
+    rows = {row.site_id: row for row in _near(catalog, position)}
+    known = sites.nearest(map(_site, rows.values()), position.lat, position.lon)
+    if known is None:
+        row = _new(position)
+        catalog.insert("sites", [row])
+        return _location(row)
+    row = rows[known.name]
+    site = sites.with_fixes(known, position.lat, position.lon, max(position.count, 1))
+    if site != known:
+        moved = replace(
+            row,
+            latitude=site.latitude,
+            longitude=site.longitude,
+            fixes=site.fixes,
+            updated_at=datetime.now(UTC),
+        )
+        catalog.insert("sites", [moved])
+    return _location(row)
+
+
+def _near(catalog: Catalog, position: Position) -> list[SiteRow]:
+    found = catalog.query(
         "SELECT site_id, latitude, longitude, altitude, fixes, name, state, county, district,"
         " source FROM sites_now WHERE abs(latitude - %(lat)s) <= %(same)s"
-        " AND abs(longitude - %(lon)s) <= %(same)s"
-        " ORDER BY greatest(abs(latitude - %(lat)s), abs(longitude - %(lon)s)) LIMIT 1",
-        {"lat": position.lat, "lon": position.lon, "same": SAME_SITE_DEG},
+        " AND (abs(longitude - %(lon)s) <= %(same)s"
+        " OR abs(abs(longitude - %(lon)s) - 360) <= %(same)s)",
+        {"lat": position.lat, "lon": position.lon, "same": sites.SAME_SITE_DEGREES},
     )
-    site = SiteRow(**near[0]) if near else _new(position)
-    if not near or site.fixes < MOST_FIXES:
-        catalog.insert("sites", [_merged(site, position) if near else site])
-    return Location(site.site_id, site.state or UNKNOWN, site.county or UNKNOWN)
+    return [SiteRow(**row) for row in found]
 
 
 def _new(position: Position) -> SiteRow:
+    place = geo.resolve(position.lat, position.lon)
     return SiteRow(
-        site_id=name_of(position.lat, position.lon),
+        site_id=sites.name_of(position.lat, position.lon),
         latitude=position.lat,
         longitude=position.lon,
-        altitude=position.alt_m if position.alt_m is not None else float("nan"),
-        fixes=min(max(position.count, 1), MOST_FIXES),
+        altitude=math.nan if position.alt_m is None else position.alt_m,
+        fixes=min(max(position.count, 1), sites.MOST_FIXES),
+        state=place.state,
+        county=place.county,
     )
 
 
-def _merged(site: SiteRow, position: Position) -> SiteRow:
-    """The site with the position's fixes in its mean, each fix weighing the same."""
-    new = min(max(position.count, 1), MOST_FIXES - site.fixes)
-    share = new / (site.fixes + new)
-    values = {
-        **vars(site),
-        "latitude": site.latitude + share * (position.lat - site.latitude),
-        "longitude": site.longitude + share * (position.lon - site.longitude),
-        "fixes": site.fixes + new,
-        "updated_at": datetime.now(UTC),
-    }
-    return SiteRow(**values)
+def _site(row: SiteRow) -> sites.Site:
+    return sites.Site(row.site_id, row.latitude, row.longitude, row.fixes)
 
 
-def name_of(lat: float, lon: float) -> str:
-    """A new site's identity, from its first position: `12.9716S_38.4815W`."""
-    north, east = ("N" if lat >= 0 else "S"), ("E" if lon >= 0 else "W")
-    return f"{abs(lat):.4f}{north}_{abs(lon):.4f}{east}"
+def _location(row: SiteRow) -> Location:
+    return Location(row.site_id, row.state or UNKNOWN, row.county or UNKNOWN)
