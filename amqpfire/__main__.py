@@ -101,7 +101,7 @@ def _fire(arguments: argparse.Namespace) -> int:
             print(json.dumps(requests.shown(body), ensure_ascii=False))
         return 0
     # What only checks, lists or errs should not pay for loading the AMQP library.
-    from amqpfire import send, settings  # noqa: PLC0415
+    from amqpfire import send, settings
 
     worst = 0
     for outcome in send.send(

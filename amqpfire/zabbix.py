@@ -100,8 +100,8 @@ def answer(pairs: Sequence[str], wait_s: float) -> dict[str, Any]:
     try:
         body = body_of(pairs)
         # What is not valid should not pay for loading the AMQP library.
-        from amqpfire import send, settings  # noqa: PLC0415
-        from amqpfire.__main__ import build_parser  # noqa: PLC0415
+        from amqpfire import send, settings
+        from amqpfire.__main__ import build_parser
 
         arguments = build_parser().parse_args(["--config", str(_config(pairs))])
         outcome = next(iter(send.send(settings.settings(arguments), KIND, [body], wait_s)))

@@ -20,6 +20,7 @@ from lab import database, rabbitmq
 from uploaderd.broker import access
 from uploaderd.catalog.client import Catalog
 from uploaderd.catalog.migrate import migrate
+from uploaderd.messages import routing_key
 
 SERVICES = ("host-request", "backup", "process", "publish")
 ROOT = Path(__file__).parent.parent
@@ -107,7 +108,7 @@ class System:
                 "password": broker.password.reveal(),
                 "exchange": broker.exchange,
                 "queue": service,
-                "bindings": [ROUTING[service]],
+                "bindings": [routing_key(service)],
                 "retry_delays_s": [0.5, 1, 2],
             },
         }
@@ -193,14 +194,6 @@ def _consumers(asking: pika.BlockingConnection, queue: str) -> int:
         return 0
     channel.close()
     return count
-
-
-ROUTING = {
-    "host-request": "host.request",
-    "backup": "host.backup",
-    "process": "file.process",
-    "publish": "catalog.publish",
-}
 
 
 @contextlib.contextmanager

@@ -141,7 +141,7 @@ def _what_landed(running: System) -> Path | None:
 
 
 def _picture(running: System, catalog: Catalog) -> Path | None:
-    from uploaderd.formats.plot import plot_recording  # noqa: PLC0415 - heavy, wanted once
+    from uploaderd.formats.plot import plot_recording
 
     longest = catalog.query(
         "SELECT any(files_now.path) AS path FROM spectra_now"

@@ -10,9 +10,8 @@ from dataclasses import dataclass
 
 from lab import database
 from lab.faults import FaultProxy
+from lab.system import SERVICES
 from tests.end_to_end.truth import Site, signal_service
-
-WORKERS = ("host-request", "backup", "process", "publish")
 
 
 @dataclass
@@ -27,12 +26,12 @@ class Scene:
 
 def kill_worker(scene: Scene) -> None:
     """SIGKILL to one service process, wherever it is in its work."""
-    signal_service(scene.site.system, scene.random.choice(WORKERS), signal.SIGKILL)
+    signal_service(scene.site.system, scene.random.choice(SERVICES), signal.SIGKILL)
 
 
 def freeze_worker(scene: Scene) -> None:
     """SIGSTOP for a moment: its connections stay, and nobody answers."""
-    service = scene.random.choice(WORKERS)
+    service = scene.random.choice(SERVICES)
     signal_service(scene.site.system, service, signal.SIGSTOP)
     time.sleep(scene.random.uniform(0.1, 1.0))
     signal_service(scene.site.system, service, signal.SIGCONT)

@@ -7,6 +7,8 @@ from collections.abc import Collection
 from uploaderd.catalog.client import Catalog
 from uploaderd.catalog.rows import FileRow
 
+SETTLED = frozenset({"processed", "trashed"})
+"""Stages after which nothing more is to be done with a file."""
 BATCH = 5_000
 """Ids a query: its text stays below the server's limit of 256 KiB."""
 

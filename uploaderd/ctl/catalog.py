@@ -31,13 +31,13 @@ def add_database_options(parser: argparse.ArgumentParser) -> None:
 
 def database_settings(arguments: argparse.Namespace) -> DatabaseSettings:
     """The settings that the options name; single options go before the services' folder."""
-    from uploaderd.config.settings import DatabaseSettings  # noqa: PLC0415
-    from uploaderd.errors import ConfigError  # noqa: PLC0415
-    from uploaderd.secret import Secret  # noqa: PLC0415
+    from uploaderd.config.settings import DatabaseSettings
+    from uploaderd.errors import ConfigError
+    from uploaderd.secret import Secret
 
     settings = DatabaseSettings()
     if arguments.services:
-        from uploaderd.config import load_services  # noqa: PLC0415
+        from uploaderd.config import load_services
 
         services = load_services(arguments.services)
         if not services:
@@ -78,7 +78,7 @@ def register(commands: Any) -> None:
 
 
 def _migrate(arguments: argparse.Namespace) -> int:
-    from uploaderd.catalog import migrate  # noqa: PLC0415
+    from uploaderd.catalog import migrate
 
     settings = database_settings(arguments)
     if arguments.dry_run:
@@ -92,7 +92,7 @@ def _migrate(arguments: argparse.Namespace) -> int:
 
 
 def _check(arguments: argparse.Namespace) -> int:
-    from uploaderd.catalog import migrate  # noqa: PLC0415
+    from uploaderd.catalog import migrate
 
     names = migrate.plan(database_settings(arguments))
     text = f"pending: {', '.join(names)}" if names else "the database is up to date"

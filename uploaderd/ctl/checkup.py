@@ -82,8 +82,8 @@ def _brokers(services: Sequence[ServiceSettings]) -> Iterator[Finding]:
 
 def _databases(services: Sequence[ServiceSettings]) -> Iterator[Finding]:
     """Each database once: reachable, of this release's schema, and of about our time."""
-    from uploaderd.catalog.client import Catalog  # noqa: PLC0415 - it loads slowly
-    from uploaderd.catalog.migrate import plan  # noqa: PLC0415 - it loads slowly
+    from uploaderd.catalog.client import Catalog
+    from uploaderd.catalog.migrate import plan
 
     for settings in {service.database: None for service in services if service.queue.bindings}:
         part = f"database {settings.host}:{settings.port}"

@@ -53,7 +53,7 @@ def register(commands: Any) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Does the action for all letters that are meant; status 1 if there was none to act on."""
-    from uploaderd.broker.desk import Filter  # noqa: PLC0415 - pika is loaded only when needed
+    from uploaderd.broker.desk import Filter
 
     wanted = Filter(
         message_id=arguments.message_id,
@@ -80,8 +80,8 @@ def run(arguments: argparse.Namespace) -> int:
 def _letters(
     arguments: argparse.Namespace, wanted: Filter
 ) -> Iterator[tuple[ServiceSettings, Desk, Letter]]:
-    from uploaderd.broker import desk  # noqa: PLC0415 - as above
-    from uploaderd.config.load import load_services  # noqa: PLC0415 - loads jsonschema
+    from uploaderd.broker import desk
+    from uploaderd.config.load import load_services
 
     services = load_services(arguments.services)
     names = sorted({service.name for service in services})
@@ -119,7 +119,7 @@ def _act(
 
 def _edited(kind: str, letter: Letter, changes: list[str]) -> bytes:
     """The mended body, which must be valid; a value is JSON if it reads as such, else text."""
-    from uploaderd import messages  # noqa: PLC0415 - as above
+    from uploaderd import messages
 
     body = letter.decoded()
     if not isinstance(body, dict):

@@ -63,7 +63,7 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
 
 def run_checkup(arguments: argparse.Namespace) -> int:
     """Looks at the installation; 0 if all is well."""
-    from uploaderd.ctl.checkup import examine  # noqa: PLC0415 - it loads slowly
+    from uploaderd.ctl.checkup import examine
 
     findings = []
     for finding in examine(arguments.config, arguments.services):
@@ -82,8 +82,8 @@ def run_checkup(arguments: argparse.Namespace) -> int:
 def run(arguments: argparse.Namespace) -> int:
     """Runs the steps; 0 if all went well."""
     # Here, for paramiko takes longer to import than other commands take to run.
-    from uploaderd.station.access import Access, Timeouts  # noqa: PLC0415 # see above
-    from uploaderd.station.diagnosis import examine  # noqa: PLC0415 # see above
+    from uploaderd.station.access import Access, Timeouts  # see above
+    from uploaderd.station.diagnosis import examine  # see above
 
     seconds = arguments.timeout
     access = Access(

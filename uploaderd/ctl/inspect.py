@@ -80,11 +80,11 @@ def _show(name: str, arguments: argparse.Namespace) -> None:
     else:
         print("\n".join(_lines(name, recording)))
     if arguments.plot:
-        from uploaderd.formats.plot import plot_recording  # noqa: PLC0415 - heavy
+        from uploaderd.formats.plot import plot_recording
 
         plot_recording(name, arguments.plot, flow=arguments.flow, clock_offset=offset)
     if arguments.traces:
-        from uploaderd.formats.export import write_parquet  # noqa: PLC0415 - heavy
+        from uploaderd.formats.export import write_parquet
 
         write_parquet(name, arguments.traces, clock_offset=offset)
 

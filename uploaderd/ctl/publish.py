@@ -56,8 +56,8 @@ def register(commands: Any) -> None:
 
 
 def _now(arguments: argparse.Namespace) -> int:
-    from uploaderd.catalog import Catalog  # noqa: PLC0415
-    from uploaderd.publishing.parquet import publish  # noqa: PLC0415
+    from uploaderd.catalog import Catalog
+    from uploaderd.publishing.parquet import publish
 
     service, behaviour = _service(arguments.services)
     with Catalog(service.database) as catalog:
@@ -75,7 +75,7 @@ def _now(arguments: argparse.Namespace) -> int:
 
 
 def _list(arguments: argparse.Namespace) -> int:
-    from uploaderd.publishing import release  # noqa: PLC0415
+    from uploaderd.publishing import release
 
     _, behaviour = _service(arguments.services)
     current = release.current_manifest(behaviour.folder)
@@ -101,7 +101,7 @@ def _list(arguments: argparse.Namespace) -> int:
 
 
 def _verify(arguments: argparse.Namespace) -> int:
-    from uploaderd.publishing import files, release  # noqa: PLC0415
+    from uploaderd.publishing import files, release
 
     _, behaviour = _service(arguments.services)
     version = arguments.version or _current(behaviour.folder)
@@ -112,7 +112,7 @@ def _verify(arguments: argparse.Namespace) -> int:
 
 
 def _roll_back(arguments: argparse.Namespace) -> int:
-    from uploaderd.publishing import release  # noqa: PLC0415
+    from uploaderd.publishing import release
 
     _, behaviour = _service(arguments.services)
     with release.locked(behaviour.folder):
@@ -122,8 +122,8 @@ def _roll_back(arguments: argparse.Namespace) -> int:
 
 
 def _current(folder: Path) -> str:
-    from uploaderd.errors import RepositoryError  # noqa: PLC0415
-    from uploaderd.publishing import release  # noqa: PLC0415
+    from uploaderd.errors import RepositoryError
+    from uploaderd.publishing import release
 
     manifest = release.current_manifest(folder)
     if manifest is None:
@@ -133,9 +133,9 @@ def _current(folder: Path) -> str:
 
 def _service(folder: Path) -> tuple[ServiceSettings, PublishBehaviour]:
     """The publish service of the folder; the first one if there are several."""
-    from uploaderd.config import load_services  # noqa: PLC0415
-    from uploaderd.errors import ConfigError  # noqa: PLC0415
-    from uploaderd.services.behaviour import PublishBehaviour  # noqa: PLC0415
+    from uploaderd.config import load_services
+    from uploaderd.errors import ConfigError
+    from uploaderd.services.behaviour import PublishBehaviour
 
     for service in load_services(folder):
         if service.service == "publish":

@@ -36,8 +36,8 @@ def register(commands: Any) -> None:
 
 
 def _run(arguments: argparse.Namespace) -> int:
-    from uploaderd.catalog import Catalog, cookbook  # noqa: PLC0415
-    from uploaderd.errors import ConfigError  # noqa: PLC0415
+    from uploaderd.catalog import Catalog, cookbook
+    from uploaderd.errors import ConfigError
 
     if arguments.list or not arguments.name:
         for query in cookbook.queries().values():

@@ -39,8 +39,8 @@ def register(commands: Any) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Does the action; status 1 if `diff` found a difference."""
-    from uploaderd.broker import inventory  # noqa: PLC0415 - pika is loaded only when needed
-    from uploaderd.config.load import load_services  # noqa: PLC0415 - loads jsonschema
+    from uploaderd.broker import inventory
+    from uploaderd.config.load import load_services
 
     services = sorted(load_services(arguments.services), key=_place)
     if arguments.action == "export":
@@ -73,7 +73,7 @@ def _print(arguments: argparse.Namespace, part: str, state: str | None = None) -
 
 
 def _apply(broker: BrokerSettings, wanted: tuple[Any, ...]) -> None:
-    from uploaderd.broker import desk, inventory  # noqa: PLC0415 - as above
+    from uploaderd.broker import desk, inventory
 
     with desk.channel(broker) as channel:
         for part in wanted:
@@ -81,7 +81,7 @@ def _apply(broker: BrokerSettings, wanted: tuple[Any, ...]) -> None:
 
 
 def _diff(arguments: argparse.Namespace, broker: BrokerSettings, wanted: tuple[Any, ...]) -> int:
-    from uploaderd.broker import desk, inventory  # noqa: PLC0415 - as above
+    from uploaderd.broker import desk, inventory
 
     status = 0
     with desk.channel(broker) as channel:

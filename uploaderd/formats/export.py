@@ -30,8 +30,8 @@ def write_parquet(
     Raises FormatError if the file cannot be read or pyarrow is missing.
     """
     try:
-        import pyarrow as pa  # noqa: PLC0415 - an optional library
-        import pyarrow.parquet as pq  # noqa: PLC0415 - an optional library
+        import pyarrow as pa
+        import pyarrow.parquet as pq
     except ImportError as error:
         sentence = "Parquet needs pyarrow: install uploaderd[publish]."
         raise FormatError(MISSING_LIBRARY, sentence) from error

@@ -61,8 +61,8 @@ def plot_recording(
     Raises FormatError if the file cannot be read, has no levels to draw, or matplotlib is missing.
     """
     try:
-        from matplotlib.backends.backend_agg import FigureCanvasAgg  # noqa: PLC0415 - optional
-        from matplotlib.figure import Figure  # noqa: PLC0415 - an optional library
+        from matplotlib.backends.backend_agg import FigureCanvasAgg
+        from matplotlib.figure import Figure
     except ImportError as error:
         sentence = "Pictures need matplotlib: install uploaderd[plot]."
         raise FormatError(MISSING_LIBRARY, sentence) from error
@@ -184,7 +184,7 @@ def _spectrum(axes: Axes, frequencies: NDArray[Any], levels: _Levels, unit: str)
 
 
 def _waterfall(axes: Axes, band: tuple[float, float], levels: _Levels) -> Any:
-    from matplotlib.dates import AutoDateLocator, ConciseDateFormatter  # noqa: PLC0415 - as above
+    from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
 
     columns = np.linspace(*band, levels.waterfall.shape[1] + 1)
     rows: NDArray[Any] = np.arange(len(levels.waterfall) + 1)

@@ -174,8 +174,8 @@ def _document(raw: bytes) -> dict[str, Any]:
 def _validate(document: dict[str, Any], log: IssueLog) -> None:
     """Notes what else the library's schema complains of; nothing of it hinders the catalog."""
     try:
-        import jsonschema  # noqa: PLC0415 - only this format needs it, and the extra
-        import sigmf.validate  # noqa: PLC0415
+        import jsonschema
+        import sigmf.validate
     except ImportError as error:
         raise FormatError(
             MISSING_LIBRARY, "SigMF needs the Python package sigmf (extra `sigmf`)."

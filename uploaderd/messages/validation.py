@@ -26,7 +26,7 @@ def _quick(kind: str) -> quick.Check | None:
 @functools.cache
 def _validator(kind: str) -> Draft202012Validator:
     # A tool that sends one valid message never needs it, and the import takes a tenth of a second.
-    from jsonschema import Draft202012Validator  # noqa: PLC0415
+    from jsonschema import Draft202012Validator
 
     return Draft202012Validator(kinds.schema(kind))
 

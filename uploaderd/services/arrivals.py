@@ -16,7 +16,6 @@ from uploaderd.catalog.client import Catalog
 from uploaderd.catalog.ids import file_id
 from uploaderd.catalog.rows import FileRow
 from uploaderd.repository.layout import Repository
-from uploaderd.services.filter_source import SETTLED
 from uploaderd.services.station_record import Station
 from uploaderd.station.paths import Refused, Sound
 from uploaderd.station.transfer import Fetched, Outcome, Wanted
@@ -146,7 +145,7 @@ class Arrivals:
             if row is not None and row.stage == "fetched" and _is_there(target, row):
                 # Its message may have been lost with the process that recorded it.
                 self._messages.append(_message(row))
-            elif row is None or row.stage not in SETTLED:
+            elif row is None or row.stage not in files.SETTLED:
                 missing.append(Wanted(one.path, target, one.size, one.mtime_ns))
                 continue
             self.tally.known += 1

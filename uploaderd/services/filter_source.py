@@ -24,9 +24,6 @@ from uploaderd.station.paths import Refused, Sound
 
 log = logging.getLogger(__name__)
 
-SETTLED = frozenset({"processed", "trashed"})
-"""Stages after which a version of a file is not fetched again."""
-
 
 class FilterSource:
     """What the filter finds; a station without an agent is told nothing."""
@@ -125,6 +122,6 @@ def settled_versions(catalog: Catalog, host_id: int) -> Known:
     def known(batch: Sequence[Sound]) -> Collection[bytes]:
         ids = {file_id(host_id, one.path, one.size, one.mtime_ns): one.path for one in batch}
         stages = files.known(catalog, host_id, ids)
-        return {path for identity, path in ids.items() if stages.get(identity) in SETTLED}
+        return {path for identity, path in ids.items() if stages.get(identity) in files.SETTLED}
 
     return known

@@ -30,8 +30,6 @@ from uploaderd.services.reading import close_readers, read_guarded
 
 log = logging.getLogger(__name__)
 
-SETTLED = frozenset({"processed", "trashed"})
-
 
 @dataclass(frozen=True)
 class Arrived:
@@ -92,7 +90,7 @@ class ProcessService:
 
     def _is_settled(self, file: Arrived) -> bool:
         known = files.known(self._catalog, file.row.host_id, [file.row.file_id])
-        if known.get(file.row.file_id) in SETTLED:
+        if known.get(file.row.file_id) in files.SETTLED:
             return True
         if not file.path.exists():
             raise RepositoryError(

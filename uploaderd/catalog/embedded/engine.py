@@ -76,7 +76,7 @@ class Session:
 
     def __init__(self, path: Path, number: int) -> None:
         # chDB takes half a second to import, and only the server needs it.
-        import chdb  # noqa: PLC0415
+        import chdb
 
         self._mark = f"embedded-{number}"
         self._spool = path / "spool"
