@@ -11,7 +11,7 @@ from pathlib import Path
 
 import setproctitle
 
-from uploaderd import __version__
+from uploaderd import __version__, crash_points
 from uploaderd.errors import UploaderError
 from uploaderd.observe.logs import configure
 from uploaderd.supervisor.daemon import Supervisor
@@ -43,6 +43,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             _go_to_background()
         setproctitle.setproctitle("uploaderd: supervisor")
         configure(plan.daemon.logging, "uploaderd")
+        crash_points.install_hook()
         Supervisor(plan, config, folder).run()
     except (UploaderError, OSError) as error:
         print(f"uploaderd: {error}", file=sys.stderr)

@@ -24,6 +24,7 @@ from typing import Any
 
 import setproctitle
 
+from uploaderd import crash_points
 from uploaderd.broker.runtime import Runtime
 from uploaderd.config import load_daemon, load_service
 from uploaderd.config.settings import DaemonSettings, ServiceSettings
@@ -56,6 +57,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     name = f"{settings.name}[{arguments.instance}]"
     setproctitle.setproctitle(f"uploaderd: {name}")
     configure(daemon.logging, name)
+    crash_points.install_hook()
     # The supervisor asks a hung worker for its stacks before it kills it.
     faulthandler.register(signal.SIGUSR2, all_threads=True)
     stop = threading.Event()

@@ -17,7 +17,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from uploaderd import messages
+from uploaderd import crash_points, messages
 from uploaderd.broker import retry, topology
 from uploaderd.broker.delivery import Delivery
 from uploaderd.broker.job import Job, Outgoing
@@ -185,7 +185,9 @@ class Runtime:
                 raise MessageError(f"The {self._kind} message is not a JSON object.")
             job.body = body
             if notes is not None:
+                crash_points.reached("flight-note:before")
                 notes.note(slot, received.message_id)
+                crash_points.reached("flight-note:after")
             self._handle(job)
         except UploaderError as error:
             log.warning("Message %s: %s (%s)", received.message_id, error, error.code)
@@ -257,7 +259,9 @@ class Runtime:
         if not session.alive:
             self._remember(delivery, outgoing)
         elif outgoing:
+            crash_points.reached("outcome-sent:before")
             session.publish(outgoing, functools.partial(self._published, delivery, outgoing))
+            crash_points.reached("outcome-sent:after")
         else:
             session.ack_later(delivery.tag)
 
@@ -265,7 +269,9 @@ class Runtime:
         self, delivery: Delivery, outgoing: Sequence[Outgoing], failure: BrokerError | None
     ) -> None:
         if failure is None:
+            crash_points.reached("outcome-confirmed:before")
             delivery.session.ack_later(delivery.tag)
+            crash_points.reached("outcome-confirmed:after")
             self._link.wake()
         elif isinstance(failure, LostError):
             self._remember(delivery, outgoing)

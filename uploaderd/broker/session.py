@@ -15,6 +15,7 @@ from typing import Any
 
 import pika
 
+from uploaderd import crash_points
 from uploaderd.broker import topology
 from uploaderd.broker.job import Outgoing
 from uploaderd.broker.retry import RefusedError, UnroutableError
@@ -129,6 +130,7 @@ class Session:
         settled, outstanding = self._to_ack, self._outstanding
         if not settled or not self.alive:
             return
+        crash_points.reached("acknowledgement:before")
         last = 0
         for tag in outstanding:
             if tag not in settled:
@@ -141,6 +143,7 @@ class Session:
         if last:
             self._work.basic_ack(last, multiple=True)
         settled.clear()
+        crash_points.reached("acknowledgement:after")
 
     # Publishing
 

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from uploaderd import crash_points
+
 OK, DEGRADED, DOWN = 0, 1, 2
 
 
@@ -47,4 +49,6 @@ def write_status(run_dir: Path, status: Status) -> None:
     """
     new = run_dir / ".status.json.new"
     new.write_text(json.dumps(as_json(status)) + "\n", encoding="utf-8")
+    crash_points.reached("status-written:before")
     new.replace(run_dir / "status.json")
+    crash_points.reached("status-written:after")

@@ -25,6 +25,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from uploaderd import crash_points
 from uploaderd.errors import RepositoryError
 from uploaderd.repository.placement import sync_folder, unwritable
 
@@ -202,6 +203,7 @@ def finish(release: Release, manifest: dict[str, Any], *, keep: int) -> None:
     """
     try:
         text = json.dumps(manifest, indent=2, sort_keys=True) + "\n"
+        crash_points.reached("manifest:before")
         with (release.path / MANIFEST).open("w", encoding="utf-8") as file:
             file.write(text)
             file.flush()
@@ -209,6 +211,7 @@ def finish(release: Release, manifest: dict[str, Any], *, keep: int) -> None:
         for folder, _, _ in os.walk(release.path, topdown=False):
             sync_folder(Path(folder))
         sync_folder(release.path.parent)
+        crash_points.reached("manifest:after")
         _swap(release)
         for old in sorted((release.folder / "versions").iterdir())[:-keep]:
             shutil.rmtree(old)
@@ -221,8 +224,10 @@ def _swap(release: Release) -> None:
     aside = release.folder / ".current"
     aside.unlink(missing_ok=True)
     aside.symlink_to(Path("versions") / release.version)
+    crash_points.reached("current-version:before")
     aside.replace(release.folder / "current")
     sync_folder(release.folder)
+    crash_points.reached("current-version:after")
 
 
 def _manifest(root: Path) -> dict[str, Any] | None:

@@ -15,6 +15,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
+from uploaderd import crash_points
 from uploaderd.errors import MessageError
 from uploaderd.repository import placement
 
@@ -40,7 +41,9 @@ class Repository:
 
     def release(self, arrived: Path) -> None:
         """Drops a file from `tmp/`, and its folder, once it has its final name; may be repeated."""
+        crash_points.reached("tmp-released:before")
         arrived.unlink(missing_ok=True)
+        crash_points.reached("tmp-released:after")
         # Another version's transfer may have put something there; then the folder stays.
         with contextlib.suppress(OSError):
             arrived.parent.rmdir()

@@ -6,6 +6,7 @@ import filecmp
 import os
 from pathlib import Path
 
+from uploaderd import crash_points
 from uploaderd.errors import RepositoryError
 
 
@@ -25,6 +26,7 @@ def link(source: Path, place: Path, otherwise: Path) -> Path:
         for name in dict.fromkeys((place, otherwise)):
             if _link_or_same(source, name):
                 sync_folder(name.parent)
+                crash_points.reached("final-name:after")
                 return name
     except OSError as error:
         raise unwritable(place, error) from error
@@ -43,8 +45,10 @@ def write_text(path: Path, text: str) -> None:
             file.write(text)
             file.flush()
             os.fsync(file.fileno())
+        crash_points.reached("trash-reason:before")
         aside.replace(path)
         sync_folder(path.parent)
+        crash_points.reached("trash-reason:after")
     except OSError as error:
         raise unwritable(path, error) from error
 
@@ -78,6 +82,7 @@ def unwritable(path: Path, error: OSError) -> RepositoryError:
 
 
 def _link_or_same(source: Path, name: Path) -> bool:
+    crash_points.reached("final-name:before")
     try:
         os.link(source, name)
     except FileExistsError:

@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Protocol
 
+from uploaderd import crash_points
 from uploaderd.broker.job import Job
 from uploaderd.catalog import files
 from uploaderd.catalog.client import Catalog
@@ -122,10 +123,14 @@ class Arrivals:
             CatalogError: the database cannot be reached.
             BrokerError: the broker does not confirm.
         """
+        crash_points.reached("fetched-rows:before")
         self.catalog.insert("files", self._rows)
+        crash_points.reached("fetched-rows:after")
         for message in self._messages:
             job.publish("process", message)
+        crash_points.reached("process-messages:before")
         job.confirm()
+        crash_points.reached("process-messages:after")
         self._rows, self._messages = [], []
 
     def tell_source(self) -> None:

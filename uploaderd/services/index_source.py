@@ -10,6 +10,7 @@ from typing import Any
 
 import paramiko
 
+from uploaderd import crash_points
 from uploaderd.services.holding import kept_fresh
 from uploaderd.station import index, paths
 from uploaderd.station.agent import AgentConfig, read_config
@@ -53,7 +54,9 @@ class IndexSource:
     def settle(self, done: Sequence[bytes]) -> None:
         """Puts the paths into the station's list of done backups; their lines may leave then."""
         if done:
+            crash_points.reached("done-list:before")
             index.append_done(self._sftp, self._agent, done)
+            crash_points.reached("done-list:after")
         self.settled.update(done)
 
     def rest(self, body: Mapping[str, Any]) -> dict[str, Any]:
@@ -80,8 +83,12 @@ def opened(
     sftp = connection.sftp
     agent = read_config(sftp, config_path)
     flag = HaltFlag(sftp, agent, patience=patience, wait=wait)
+    crash_points.reached("halt-flag:before")
     with flag, kept_fresh(flag) as lost:
+        crash_points.reached("halt-flag:after")
         source = IndexSource(sftp, agent, lost)
         yield source
         flag.confirm()
         index.remove(sftp, agent, source.settled)
+        crash_points.reached("halt-flag-lowered:before")
+    crash_points.reached("halt-flag-lowered:after")

@@ -10,7 +10,7 @@ import math
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
-from uploaderd import geo
+from uploaderd import crash_points, geo
 from uploaderd.catalog.client import Catalog
 from uploaderd.catalog.rows import SiteRow
 from uploaderd.formats import Position
@@ -45,7 +45,7 @@ def locate(catalog: Catalog, position: Position | None) -> Location:
     known = sites.nearest(map(_site, rows.values()), position.lat, position.lon)
     if known is None:
         row = _new(position)
-        catalog.insert("sites", [row])
+        _insert(catalog, row)
         return _location(row)
     row = rows[known.name]
     site = sites.with_fixes(known, position.lat, position.lon, max(position.count, 1))
@@ -57,8 +57,14 @@ def locate(catalog: Catalog, position: Position | None) -> Location:
             fixes=site.fixes,
             updated_at=datetime.now(UTC),
         )
-        catalog.insert("sites", [moved])
+        _insert(catalog, moved)
     return _location(row)
+
+
+def _insert(catalog: Catalog, row: SiteRow) -> None:
+    crash_points.reached("site-row:before")
+    catalog.insert("sites", [row])
+    crash_points.reached("site-row:after")
 
 
 def _near(catalog: Catalog, position: Position) -> list[SiteRow]:

@@ -15,6 +15,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from uploaderd import crash_points
 from uploaderd.broker.job import Job
 from uploaderd.catalog import files, spectra
 from uploaderd.catalog.client import Catalog
@@ -109,7 +110,9 @@ class ProcessService:
             row = self._catalogue(file, recording)
         seconds = time.monotonic() - began
         settled = replace(row, processed_at=datetime.now(UTC), process_s=seconds)
+        crash_points.reached("settled-row:before")
         self._catalog.insert("files", [settled])
+        crash_points.reached("settled-row:after")
 
     def _read(self, file: Arrived) -> Recording:
         recording = read_guarded(
@@ -146,7 +149,9 @@ class ProcessService:
             host_uid=file.row.host_uid,
             site_id=location.site_id,
         )
+        crash_points.reached("spectra-rows:before")
         self._catalog.insert("spectra", rows)
+        crash_points.reached("spectra-rows:after")
         log.info("%d spectra catalogued, filed as %s", len(rows), place)
         return replace(
             file.row,

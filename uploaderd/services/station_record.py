@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from uploaderd import crash_points
 from uploaderd.catalog.client import Catalog
 from uploaderd.catalog.rows import HostEventRow, HostRow
 from uploaderd.errors import MessageError
@@ -72,7 +73,7 @@ def remember(catalog: Catalog, station: Station, *, error: str = "") -> None:
         {"id": station.host_id},
     )
     past = before[0] if before else {}
-    catalog.insert("hosts", [HostRow(**{**vars(station), **past, **_given(last_error=error)})])
+    _insert(catalog, HostRow(**{**vars(station), **past, **_given(last_error=error)}))
 
 
 def remember_contact(catalog: Catalog, station: Station) -> None:
@@ -81,7 +82,13 @@ def remember_contact(catalog: Catalog, station: Station) -> None:
     Raises:
         CatalogError: the database cannot be reached.
     """
-    catalog.insert("hosts", [HostRow(**vars(station), last_contact=datetime.now(UTC))])
+    _insert(catalog, HostRow(**vars(station), last_contact=datetime.now(UTC)))
+
+
+def _insert(catalog: Catalog, row: HostRow) -> None:
+    crash_points.reached("host-row:before")
+    catalog.insert("hosts", [row])
+    crash_points.reached("host-row:after")
 
 
 def _given(**values: str) -> dict[str, Any]:
@@ -95,7 +102,9 @@ def note(catalog: Catalog, station: Station, event: str, **details: Any) -> None
         CatalogError: the database cannot be reached.
     """
     row = HostEventRow(station.host_id, event, host_uid=station.host_uid, **details)
+    crash_points.reached("event-row:before")
     catalog.insert("host_events", [row])
+    crash_points.reached("event-row:after")
 
 
 def was_stopped(catalog: Catalog, station: Station, asked_at: float) -> bool:

@@ -8,6 +8,7 @@ import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 
+from uploaderd import crash_points
 from uploaderd.errors import RemoteFileError, RepositoryError, UploaderError
 from uploaderd.station.outcome import Fetched, Limits, Outcome, Refused, Verification
 from uploaderd.station.part_file import TargetError, sync_folder
@@ -101,8 +102,10 @@ class Finisher:
                 else:
                     self._outcomes.put(result)
         finally:
+            crash_points.reached("folder-synced:before")
             for folder in {one.wanted.target.parent for one in placed}:
                 sync_folder(folder)
+            crash_points.reached("folder-synced:after")
             for fetched in placed:
                 self._outcomes.put(fetched)
 

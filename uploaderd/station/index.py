@@ -19,6 +19,7 @@ from typing import cast
 import paramiko
 from paramiko.sftp import CMD_EXTENDED, CMD_READ, CMD_WRITE, int64
 
+from uploaderd import crash_points
 from uploaderd.station.agent import AgentConfig
 from uploaderd.station.pipelined import WINDOW, answers, one
 
@@ -186,7 +187,9 @@ def _rewrite(
                     continue  # The agent wrote while it was read.
                 if not counts.removed:
                     break
+                crash_points.reached("index-rewritten:before")
                 sftp.posix_rename(temporary, path)
+                crash_points.reached("index-rewritten:after")
                 if _state(old) == before:
                     return (counts.removed, counts.left)
                 # The agent wrote into the file that was just replaced: once more, with that.

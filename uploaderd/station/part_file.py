@@ -15,6 +15,7 @@ import json
 import os
 from pathlib import Path
 
+from uploaderd import crash_points
 from uploaderd.errors import RemoteFileError, RepositoryError
 
 CHECKPOINT = 8 << 20
@@ -159,14 +160,18 @@ class PartFile:
         """Sets the mtime and brings the bytes to the disk; raises RepositoryError."""
         try:
             os.utime(self._file, ns=(mtime_ns, mtime_ns))
+            crash_points.reached("bytes-synced:before")
             os.fsync(self._file)
+            crash_points.reached("bytes-synced:after")
         except OSError as error:
             raise not_written(self.path, error) from error
 
     def place(self) -> None:
         """Gives the file its name; its folder is still to be fsynced. Raises RepositoryError."""
         try:
+            crash_points.reached("file-named:before")
             self.path.replace(self.target)
+            crash_points.reached("file-named:after")
             if self._recorded:
                 self._record.unlink(missing_ok=True)
         except OSError as error:

@@ -14,6 +14,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any
 
+from uploaderd import crash_points
 from uploaderd.config.settings import SupervisionSettings
 from uploaderd.supervisor.child import Child
 from uploaderd.supervisor.plan import Job
@@ -70,11 +71,13 @@ class Instance:
         now = time.monotonic()
         self._started = self._beat = now
         self._current = {"handled": 0, "failed": 0, "seconds": 0.0}
+        crash_points.reached("worker-started:before")
         try:
             self.child = Child(self.job, self.number)
         except OSError as error:
             self._died(f"could not be started: {error}")
             return
+        crash_points.reached("worker-started:after")
         self._become("starting", f"process {self.child.pid} was started")
 
     def stop(self, reason: str, *, for_good: bool = True) -> None:
@@ -102,7 +105,9 @@ class Instance:
     def on_death(self) -> None:
         """The worker has ended, asked or not."""
         assert self.child is not None
+        crash_points.reached("worker-buried:before")
         status = self.child.bury()
+        crash_points.reached("worker-buried:after")
         self.child = None
         for key, value in self._current.items():
             self.totals[key] += value

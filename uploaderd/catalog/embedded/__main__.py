@@ -10,6 +10,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from uploaderd import crash_points
 from uploaderd.catalog.embedded.engine import EngineError
 from uploaderd.catalog.embedded.server import HOST, Server
 
@@ -21,6 +22,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--port", type=int, default=0, help="0, the default: any free one")
     parser.add_argument("--ready-file", type=Path, help="gets the port once clients may connect")
     arguments = parser.parse_args(argv)
+    crash_points.install_hook()
     logging.basicConfig(format="%(levelname)s %(message)s", level=logging.INFO)
     try:
         with Server(arguments.data.resolve(), arguments.port) as server:

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import IO, Any
 
+from uploaderd import crash_points
 from uploaderd.catalog.embedded import statements
 
 _CODE = re.compile(r"Code: (\d+)\. (.*)", re.DOTALL)
@@ -154,7 +155,9 @@ class Session:
         the rows are written: a violated constraint looks like success.
         """
         listed = ", ".join(map(statements.identifier, names))
+        crash_points.reached("block-inserted:before")
         self.run(f"{head} SELECT {listed} FROM file({statements.quoted(str(spool))}, 'Native')")
+        crash_points.reached("block-inserted:after")
 
     def spool(self) -> IO[bytes]:
         """An empty file for the rows of an INSERT; it vanishes when closed."""
