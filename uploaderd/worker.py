@@ -29,6 +29,7 @@ from uploaderd.broker.runtime import Runtime
 from uploaderd.config import load_daemon, load_service
 from uploaderd.config.settings import DaemonSettings, ServiceSettings
 from uploaderd.errors import ConfigError, UploaderError
+from uploaderd.observe.counters import COUNTERS
 from uploaderd.observe.logs import configure, log_context
 from uploaderd.supervisor.reports import Reporter
 
@@ -110,6 +111,7 @@ def _run(
         ).run(stop)
     finally:
         service.close()
+        reporter.last()
         log.info("stopped")
 
 
@@ -119,13 +121,13 @@ def _observed(handle: Callable[[Any], None], reporter: Reporter) -> Callable[[An
     def observed(job: Any) -> None:
         host = job.body.get("host_id") or job.body.get("host_uid")
         begun = time.monotonic()
-        failed = True
+        outcome = "failed"
         with log_context(message=job.message_id, host=host):
             try:
                 handle(job)
-                failed = False
+                outcome = "done"
             finally:
-                reporter.count(time.monotonic() - begun, failed=failed)
+                COUNTERS.observe("message_seconds", time.monotonic() - begun, outcome=outcome)
         for outgoing in job.outgoing:
             if outgoing.routing_key.startswith("notify."):
                 reporter.event(outgoing.routing_key, json.loads(outgoing.body))

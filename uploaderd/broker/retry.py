@@ -16,6 +16,7 @@ from uploaderd.broker.job import Outgoing
 from uploaderd.config.settings import BrokerSettings, QueueSettings
 from uploaderd.errors import BrokerError, Disposition, UploaderError
 from uploaderd.messages.redaction import redact
+from uploaderd.observe.counters import COUNTERS
 
 PREFIX = "x-uploaderd-"
 ATTEMPT = PREFIX + "attempt"
@@ -95,6 +96,17 @@ def after(
     if spent or disposition is Disposition.NEVER:
         return _dead(received, {**headers, ATTEMPT: received.attempt}, broker, queue)
     return _again(received, {**headers, ATTEMPT: received.attempt + 1}, queue)
+
+
+def counted(
+    error: Exception, received: Received, broker: BrokerSettings, queue: QueueSettings
+) -> Outgoing:
+    """As `after`, and counted for the metrics by the error's code."""
+    outgoing = after(error, received, broker, queue)
+    dead = outgoing.exchange == topology.dead_exchange(broker)
+    name = "dead_letters_total" if dead else "retries_total"
+    COUNTERS.add(name, code=str(outgoing.headers[CODE]))
+    return outgoing
 
 
 def digest(error: BaseException) -> str:

@@ -27,6 +27,7 @@ from uploaderd.broker.retry import QuarantinedError, Received
 from uploaderd.broker.session import LostError, Session, Wants
 from uploaderd.config.settings import BrokerSettings, QueueSettings
 from uploaderd.errors import BrokerError, MessageError, UploaderError
+from uploaderd.observe.counters import COUNTERS
 
 log = logging.getLogger(__name__)
 
@@ -107,6 +108,7 @@ class Runtime:
                 thread.start()
             while not stop.wait(BEAT_S):
                 self._link.check()
+                self._link.call(self._tell_held)
         finally:
             stop.set()
             self._drain(threads)
@@ -223,7 +225,7 @@ class Runtime:
         if job.reply_to:
             text = str(error) if isinstance(error, UploaderError) else "An unexpected error."
             job.reply({"status": 0, "message": text})
-        return [retry.after(error, received, self._broker, self._queue)]
+        return [retry.counted(error, received, self._broker, self._queue)]
 
     def _reply(self, delivery: Delivery, body: bytes) -> None:
         properties = delivery.properties
@@ -254,6 +256,12 @@ class Runtime:
 
     # In the I/O thread
 
+    def _tell_held(self) -> None:
+        session = self._link.session
+        count, oldest = (0, None) if session is None else session.held()
+        COUNTERS.set("messages_in_flight", count)
+        COUNTERS.set("oldest_queued_at", oldest)
+
     def _settle(self, delivery: Delivery, outgoing: Sequence[Outgoing]) -> None:
         session = delivery.session
         if not session.alive:
@@ -278,7 +286,7 @@ class Runtime:
         elif not delivery.rescued:
             log.warning("Message %s: %s", delivery.properties.message_id, failure)
             delivery.rescued = True
-            again = retry.after(failure, delivery.received(), self._broker, self._queue)
+            again = retry.counted(failure, delivery.received(), self._broker, self._queue)
             self._settle(delivery, [again])
         else:
             # Not even the retry queue takes it: it stays unacknowledged, and so safe, meanwhile.

@@ -8,6 +8,7 @@ such requests are made when a session opens, and never for a message.
 from __future__ import annotations
 
 import functools
+import time
 from collections import deque
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, field
@@ -16,7 +17,7 @@ from typing import Any
 import pika
 
 from uploaderd import crash_points
-from uploaderd.broker import topology
+from uploaderd.broker import ages, topology
 from uploaderd.broker.job import Outgoing
 from uploaderd.broker.retry import RefusedError, UnroutableError
 from uploaderd.broker.topology import Binding, Exchange, Part, Queue
@@ -64,7 +65,8 @@ class Session:
     _held: deque[tuple[Sequence[Outgoing], Done]] = field(default_factory=deque)
     _pending: dict[int, tuple[str, _Batch]] = field(default_factory=dict)
     _returned: dict[str, str] = field(default_factory=dict)
-    _outstanding: dict[int, None] = field(default_factory=dict)
+    _outstanding: dict[int, float | None] = field(default_factory=dict)
+    """What is not acknowledged, and since when it waited in its queue."""
     _to_ack: set[int] = field(default_factory=set)
     _delays: set[int] = field(default_factory=set)
     _sent: int = 0
@@ -110,8 +112,13 @@ class Session:
     # Consuming
 
     def _on_message(self, _channel: Any, method: Any, properties: Any, body: bytes) -> None:
-        self._outstanding[method.delivery_tag] = None
+        self._outstanding[method.delivery_tag] = ages.queued_at(properties)
         self.wants.on_message(self, method, properties, body)
+
+    def held(self) -> tuple[int, float | None]:
+        """How many deliveries are not acknowledged, and since when the oldest waits (Unix time)."""
+        known = [at for at in self._outstanding.values() if at is not None]
+        return len(self._outstanding), min(known, default=None)
 
     def stop_consuming(self) -> None:
         """Asks the broker to send no more; what it has sent stays unacknowledged."""
@@ -192,6 +199,7 @@ class Session:
             correlation_id=message.correlation_id or None,
             headers=dict(message.headers) or None,
             reply_to=message.reply_to or None,
+            timestamp=int(time.time()),
             expiration=str(message.expiration_ms) if message.expiration_ms else None,
             app_id="uploaderd",
         )

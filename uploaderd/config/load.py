@@ -19,6 +19,7 @@ from uploaderd.config.settings import (
     MailSettings,
     QueueSettings,
     ServiceSettings,
+    StatusSettings,
     SupervisionSettings,
     TlsSettings,
 )
@@ -43,6 +44,7 @@ def load_daemon(path: Path, text: str | None = None) -> DaemonSettings:
         supervision=SupervisionSettings(**values["supervision"]),
         http=HttpSettings(**values["http"]),
         mail=None if mail is None else MailSettings(**_lists_to_tuples(mail)),
+        status=StatusSettings(**values["status"]),
     )
 
 

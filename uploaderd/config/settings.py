@@ -114,6 +114,19 @@ class SupervisionSettings:
 
 
 @dataclass(frozen=True)
+class StatusSettings:
+    """When a service, a queue, a disk or a station is in which state."""
+
+    idle_s: float = 300.0
+    lag_s: float = 3600.0
+    slow_s: float = 900.0
+    dead_letters: int = 0
+    disk_days: float = 14.0
+    station_silent_h: float = 26.0
+    look_interval_s: float = 10.0
+
+
+@dataclass(frozen=True)
 class HttpSettings:
     """The pages for monitoring."""
 
@@ -153,3 +166,4 @@ class DaemonSettings:
     supervision: SupervisionSettings
     http: HttpSettings
     mail: MailSettings | None
+    status: StatusSettings = field(default_factory=StatusSettings)

@@ -32,6 +32,7 @@ class Mailer:
         self._settings = settings
         self._events: collections.deque[dict[str, Any]] = collections.deque(maxlen=_KEPT)
         self._problems: set[tuple[str, str]] = set()
+        self._taken = self._refused = 0
         self._sent: collections.deque[float] = collections.deque()
         self._some = threading.Event()
         self._closing = threading.Event()
@@ -54,6 +55,14 @@ class Mailer:
         self._events.append(event)
         self._some.set()
 
+    def samples(self) -> dict[str, float]:
+        """What is counted of mails, for the metrics."""
+        return {
+            "mails_sent_total": self._taken,
+            "mails_refused_total": self._refused,
+            "mail_events_waiting": len(self._events),
+        }
+
     def close(self) -> None:
         """Sends what waits, if the server takes it soon, and ends."""
         self._closing.set()
@@ -72,11 +81,14 @@ class Mailer:
             try:
                 send(self._settings, digest(self._settings, events))
             except (OSError, smtplib.SMTPException) as error:
+                self._refused += 1
                 log.warning("a mail could not be sent and waits: %s", error)
                 if self._closing.is_set():
                     return
                 self._events.extendleft(reversed(events))
                 self._some.set()
+            else:
+                self._taken += 1
             self._sent.append(time.monotonic())
 
     def _pause_s(self) -> float:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
+from collections.abc import Mapping
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
@@ -20,11 +21,13 @@ class Pages:
         self._server = ThreadingHTTPServer((settings.host, settings.port), _handler(self))
         self.port = int(self._server.server_address[1])
         self.status: dict[str, Any] = {}
+        self.samples: Mapping[str, float] = {}
         self._thread = threading.Thread(target=self._server.serve_forever, name="pages")
         self._thread.start()
 
     def show(self, status: Status) -> None:
         """From now on the pages tell of this status."""
+        self.samples = status.samples
         self.status = as_json(status)
 
     def close(self) -> None:
@@ -46,7 +49,7 @@ def _handler(pages: Pages) -> type[BaseHTTPRequestHandler]:
             down = not status or status["health"] == DOWN
             match self.path:
                 case "/metrics" if status:
-                    self._send(200, "text/plain; version=0.0.4", render(status))
+                    self._send(200, "text/plain; version=0.0.4", render(pages.samples))
                 case "/status.json" if status:
                     self._send(200, "application/json", json.dumps(status) + "\n")
                 case "/healthz":

@@ -16,6 +16,7 @@ from uploaderd.catalog import files
 from uploaderd.catalog.client import Catalog
 from uploaderd.catalog.ids import file_id
 from uploaderd.catalog.rows import FileRow
+from uploaderd.observe.counters import COUNTERS
 from uploaderd.repository.layout import Repository
 from uploaderd.services.station_record import Station
 from uploaderd.station.paths import Refused, Sound
@@ -115,6 +116,8 @@ class Arrivals:
         self._done.append(path)
         self.tally.copied += 1
         self.tally.size += outcome.size
+        COUNTERS.add("files_fetched_total")
+        COUNTERS.add("bytes_fetched_total", outcome.size)
 
     def record(self, job: Job) -> None:
         """Records what was taken so far, and has its messages confirmed.
@@ -161,6 +164,7 @@ class Arrivals:
         name = path.decode("utf-8", "backslashreplace")
         log.warning("refused %s: %s", name, reason)
         self.tally.refused += 1
+        COUNTERS.add("files_refused_total", code=code)
         self._rows.append(
             FileRow(
                 host_id=self.station.host_id,

@@ -23,6 +23,7 @@ from uploaderd.catalog.rows import FileRow
 from uploaderd.config.settings import ServiceSettings
 from uploaderd.errors import RepositoryError
 from uploaderd.formats import FormatError, Recording
+from uploaderd.observe.counters import COUNTERS
 from uploaderd.observe.logs import log_context
 from uploaderd.repository.layout import Repository
 from uploaderd.services.behaviour import ProcessBehaviour
@@ -113,6 +114,8 @@ class ProcessService:
         crash_points.reached("settled-row:before")
         self._catalog.insert("files", [settled])
         crash_points.reached("settled-row:after")
+        COUNTERS.add("files_processed_total", outcome=settled.stage)
+        COUNTERS.add("spectra_total", settled.spectra)
 
     def _read(self, file: Arrived) -> Recording:
         recording = read_guarded(

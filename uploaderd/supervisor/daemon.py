@@ -13,15 +13,16 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from uploaderd import __version__
 from uploaderd.errors import ConfigError
 from uploaderd.observe.logs import configure
 from uploaderd.observe.mail import Mailer
 from uploaderd.observe.pages import Pages
 from uploaderd.observe.status import Status, write_status
 from uploaderd.supervisor import systemd
+from uploaderd.supervisor.board import Board
 from uploaderd.supervisor.instance import Instance
 from uploaderd.supervisor.plan import Plan, read_plan
+from uploaderd.supervisor.watch import QueueWatch
 
 log = logging.getLogger(__name__)
 
@@ -40,8 +41,9 @@ class Supervisor:
         self._watched: dict[int, Instance] = {}
         self._stopping = False
         self._reload_error = ""
-        self._started = time.time()
         self._written = 0.0
+        self._watch = QueueWatch(plan.daemon.status.look_interval_s)
+        self._board = Board(self._watch)
         self._mailer = Mailer(plan.daemon.mail) if plan.daemon.mail else None
         self._pages = Pages(plan.daemon.http) if plan.daemon.http.enabled else None
 
@@ -66,7 +68,7 @@ class Supervisor:
                         instance.child.kill()
                 signal.set_wakeup_fd(previous)
                 systemd.notify("STOPPING=1")
-                for closing in (self._pages, self._mailer):
+                for closing in (self._pages, self._mailer, self._watch):
                     if closing is not None:
                         closing.close()
         log.info("all instances have stopped")
@@ -151,6 +153,9 @@ class Supervisor:
     def _apply(self, plan: Plan) -> None:
         """Starts what is new, replaces what changed, and stops what is gone."""
         self._plan = plan
+        self._watch.watch(
+            (job.settings for job in plan.jobs.values()), plan.daemon.status.look_interval_s
+        )
         current: dict[tuple[str, int], Instance] = {}
         for instance in self._instances:
             settings = instance.job.settings
@@ -217,15 +222,13 @@ class Supervisor:
                 instance.stop("the daemon stops")
 
     def _status(self) -> Status:
-        return Status(
-            version=__version__,
-            pid=os.getpid(),
-            started=self._started,
-            time=time.time(),
+        return self._board.status(
+            self._plan.daemon,
+            self._instances,
             stopping=self._stopping,
             reload_error=self._reload_error,
             http_port=self._pages.port if self._pages else None,
-            instances=tuple(each.describe() for each in self._instances),
+            more=self._mailer.samples() if self._mailer else {},
         )
 
     def _show(self) -> None:

@@ -16,6 +16,7 @@ from typing import Any
 
 from uploaderd import crash_points
 from uploaderd.config.settings import SupervisionSettings
+from uploaderd.observe.counters import added, series
 from uploaderd.supervisor.child import Child
 from uploaderd.supervisor.plan import Job
 
@@ -45,9 +46,11 @@ class Instance:
         self.reason = "not started yet"
         self.since = time.time()
         self.restarts = 0
-        self.totals = {"handled": 0, "failed": 0, "seconds": 0.0}
+        self.gauges: dict[str, float] = {}
+        """Values of the moment, as the worker told them."""
         self._tell = tell
-        self._current = dict(self.totals)
+        self._past: dict[str, float] = {}
+        self._current: dict[str, float] = {}
         self._deaths: deque[float] = deque()
         self._delay_s = 0.0
         self._wanted = True
@@ -66,11 +69,15 @@ class Instance:
         """True when nothing runs and nothing is to come."""
         return self.child is None and self.state in ("stopped", "failed")
 
+    @property
+    def counts(self) -> dict[str, float]:
+        """What all its workers have counted, series by series."""
+        return added(self._past, self._current)
+
     def start(self) -> None:
         """Starts a worker."""
         now = time.monotonic()
         self._started = self._beat = now
-        self._current = {"handled": 0, "failed": 0, "seconds": 0.0}
         crash_points.reached("worker-started:before")
         try:
             self.child = Child(self.job, self.number)
@@ -95,7 +102,8 @@ class Instance:
         """A line of the worker's: it lives."""
         self._beat = time.monotonic()
         if line["tell"] == "beat":
-            self._current = {key: line[key] for key in self._current}
+            self._current = line.get("counts", self._current)
+            self.gauges = line.get("gauges", self.gauges)
         if self.state in ("starting", "hung"):
             self._become("running", "the work loop turns")
             if self._troubled:
@@ -109,9 +117,7 @@ class Instance:
         status = self.child.bury()
         crash_points.reached("worker-buried:after")
         self.child = None
-        for key, value in self._current.items():
-            self.totals[key] += value
-        self._current = dict.fromkeys(self._current, 0)
+        self._past, self._current, self.gauges = self.counts, {}, {}
         if self.state == "stopping" and not self._wanted:
             self._become("stopped", self.reason)
         elif self.state == "stopping":
@@ -136,7 +142,11 @@ class Instance:
 
     def describe(self) -> dict[str, Any]:
         """The instance as `status.json` shows it; times are Unix seconds."""
-        handled = {key: self.totals[key] + self._current[key] for key in self.totals}
+        counts = self.counts
+        done, failed = (
+            counts.get(series("message_seconds_count", outcome=outcome), 0)
+            for outcome in ("done", "failed")
+        )
         return {
             "service": self.job.settings.name,
             "instance": self.number,
@@ -148,9 +158,9 @@ class Instance:
             "restarts": self.restarts,
             "memory_mb": round(self.child.memory_mb(), 1) if self.child else 0.0,
             "beat_age_s": round(time.monotonic() - self._beat, 1) if self.child else None,
-            "handled": handled["handled"],
-            "failed": handled["failed"],
-            "seconds": round(handled["seconds"], 3),
+            "handled": int(done + failed),
+            "failed": int(failed),
+            "in_flight": int(self.gauges.get("messages_in_flight", 0)),
         }
 
     def _check(self, child: Child, now: float) -> None:

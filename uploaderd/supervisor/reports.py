@@ -1,7 +1,8 @@
 """What a worker tells its supervisor over their socket: JSON lines.
 
     {"tell": "ready"}                                 the work loop is about to turn
-    {"tell": "beat", "handled": 7, "failed": 1, "seconds": 2.5}   it turns; counts since the start
+    {"tell": "beat"}                                  it turns
+    {"tell": "beat", "counts": {…}, "gauges": {…}}    and has counted: sums since the start
     {"tell": "event", "routing_key": "notify.error.backup", "body": {…}}
 
 The first line goes the other way: the texts of the worker's configuration files. The end of the
@@ -17,6 +18,8 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
+from uploaderd.observe.counters import COUNTERS, Counters
+
 BEAT_S = 1.0
 """Beats closer to each other than this are not told."""
 
@@ -24,39 +27,37 @@ BEAT_S = 1.0
 class Reporter:
     """The worker's end; thread-safe. Without a socket nothing is told."""
 
-    def __init__(self, connection: socket.socket | None) -> None:
+    def __init__(self, connection: socket.socket | None, counters: Counters = COUNTERS) -> None:
         self._connection = connection
+        self._counters = counters
         self._lock = threading.Lock()
         self._told = 0.0
-        self._handled = 0
-        self._failed = 0
-        self._seconds = 0.0
+        self._known: tuple[dict[str, float], dict[str, float]] = ({}, {})
 
     def ready(self) -> None:
         """The work loop is about to turn."""
         self._tell({"tell": "ready"})
 
-    def count(self, seconds: float, *, failed: bool) -> None:
-        """One message was handled, in so many seconds."""
-        with self._lock:
-            self._handled += 1
-            self._failed += failed
-            self._seconds += seconds
-
     def beat(self) -> None:
         """The work loop turns."""
+        now = time.monotonic()
         with self._lock:
-            now = time.monotonic()
             if now - self._told < BEAT_S:
                 return
             self._told = now
-            line = {
-                "tell": "beat",
-                "handled": self._handled,
-                "failed": self._failed,
-                "seconds": round(self._seconds, 6),
-            }
-        self._tell(line)
+        self._tell(self._turned())
+
+    def last(self) -> None:
+        """The work has ended: the counts since the last beat."""
+        self._tell(self._turned())
+
+    def _turned(self) -> dict[str, Any]:
+        """A beat, with the counts if they are others than those told before."""
+        told = self._counters.told()
+        if told == self._known:
+            return {"tell": "beat"}
+        self._known = told
+        return {"tell": "beat", "counts": told[0], "gauges": told[1]}
 
     def event(self, routing_key: str, body: dict[str, Any]) -> None:
         """An event was published; the supervisor mails it if it is asked to."""

@@ -62,7 +62,7 @@ class Daemon:
             "service": "tests.integration.supervisor.dummy:Dummy",
             "behaviour": behaviour,
             "database": {"password": CANARY},
-            "rabbitmq": {"queue": name, "bindings": [name], "password": CANARY},
+            "rabbitmq": {"queue": name, "bindings": [], "password": CANARY},
             **changes,
         }
         (self.services / f"{name}.json").write_text(json.dumps(values))

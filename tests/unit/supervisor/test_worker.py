@@ -37,9 +37,12 @@ def test_messages_are_counted_and_events_reported(tmp_path: Path) -> None:
         with pytest.raises(StationError):
             observed(Job({"host_id": 2}))
         reporter.beat()
-        event, beat = LineBuffer().feed(ours.recv(65536))
+        reporter.last()
+        event, beat, last = LineBuffer().feed(ours.recv(65536))
     assert (event["routing_key"], event["body"]) == ("notify.error.backup", {"subject": "s"})
-    assert (beat["handled"], beat["failed"]) == (2, 1)
+    assert last == {"tell": "beat"}
+    assert beat["counts"]['message_seconds_count{outcome="done"}'] >= 1
+    assert beat["counts"]['message_seconds_count{outcome="failed"}'] >= 1
 
 
 def test_a_worker_without_supervisor_goes_on() -> None:
