@@ -122,6 +122,7 @@ class StatusSettings:
     slow_s: float = 900.0
     dead_letters: int = 0
     disk_days: float = 14.0
+    disk_free: float = 0.03
     station_silent_h: float = 26.0
     look_interval_s: float = 10.0
 

@@ -1,40 +1,43 @@
-"""`uploaderctl status`: what runs, what does not and why, and what waits in the queues."""
+"""`uploaderctl status`: what runs, what does not and why, and what waits where."""
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import os
+import shutil
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from uploaderd.broker.depths import depths
-from uploaderd.config import load_daemon, load_services, select
-from uploaderd.config.settings import DaemonSettings
-from uploaderd.errors import BrokerError, ConfigError
-from uploaderd.observe.status import DEGRADED, DOWN
-
-_STALE = 15
-"""A status that is older than so many of its intervals is not believed."""
-_COLOURS = {"running": 32, "starting": 32, "failed": 31, "waiting": 33, "hung": 31, "stopping": 33}
+EXAMPLES = """\
+examples:
+  uploaderctl status
+  uploaderctl status -c etc/config.json -s etc/services.d --json
+  uploaderctl status --watch              live, until Ctrl-C
+"""
 
 
 def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Adds the command."""
     parser = commands.add_parser(
         "status",
-        help="services, instances and queues",
-        description="Shows services, instances and queues. Exit status: 0 all is well, "
-        "1 degraded, 2 down.",
-        epilog="example: uploaderctl status -c /etc/uploaderd/config.json --watch",
+        help="services, instances, queues, stations, errors and disks",
+        description="Shows services, instances, queues, stations, the errors of the last day and "
+        "the disks. Exit status: 0 all is well, 1 degraded, 2 down.",
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     etc = Path("/etc/uploaderd")
     parser.add_argument("-c", "--config", type=Path, default=etc / "config.json")
     parser.add_argument("-s", "--services", type=Path, default=etc / "services.d")
     parser.add_argument("--json", action="store_true", help="one JSON object")
-    parser.add_argument("--no-queues", action="store_true", help="do not ask the broker")
+    parser.add_argument(
+        "--no-queues", "--local", action="store_true", help="ask neither broker nor database"
+    )
     parser.add_argument("--watch", action="store_true", help="show it again and again")
     parser.add_argument("--interval", type=float, default=2.0, metavar="SECONDS")
     parser.set_defaults(run=run)
@@ -42,98 +45,57 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
 
 def run(arguments: argparse.Namespace) -> int:
     """Shows the status once, or until Ctrl-C; gives its health."""
-    while True:
-        daemon = load_daemon(arguments.config)
-        shown = daemon_status(daemon)
-        if not arguments.no_queues:
-            shown["queues"] = queues(daemon, arguments.services)
-            if any("error" in each for each in shown["queues"]):
-                shown["health"] = max(shown["health"], DEGRADED)
-        text = json.dumps(shown) if arguments.json else as_text(shown, _colourful())
-        if not arguments.watch:
-            print(text)
-            return int(shown["health"])
-        print(text if arguments.json else f"\x1b[H\x1b[2J{text}", flush=True)
-        time.sleep(arguments.interval)
+    from uploaderd.ctl import status_view
+
+    def show(width: int | None, height: int | None) -> tuple[int, str]:
+        shown = _gathered(arguments)
+        if arguments.json:
+            return shown["health"], json.dumps(shown, default=str)
+        lines = status_view.lines(shown)
+        fitted = status_view.fit(lines, width, height, colourful=_colourful())
+        return shown["health"], "\n".join(fitted)
+
+    if not arguments.watch:
+        health, text = show(_width(), None)
+        print(text)
+        return health
+    health = 0
+    with contextlib.suppress(KeyboardInterrupt), _screen(arguments) as live:
+        while True:
+            size = shutil.get_terminal_size()
+            health, text = show(size.columns, size.lines) if live else show(None, None)
+            # Each line wipes what was behind it: clearing the whole screen first would flicker.
+            print("\x1b[H" + text.replace("\n", "\x1b[K\n") + "\x1b[J" if live else text, end="")
+            print(end="" if live else "\n", flush=True)
+            time.sleep(arguments.interval)
+    return health
 
 
-def daemon_status(daemon: DaemonSettings) -> dict[str, Any]:
-    """The daemon's own `status.json`, if it is to be believed: its writer lives and keeps writing.
+def _gathered(arguments: argparse.Namespace) -> dict[str, Any]:
+    from uploaderd.config import load_daemon, load_services, select
+    from uploaderd.ctl.standing import gather
 
-    Raises ConfigError if the file is there and cannot be read.
-    """
-    path = daemon.run_dir / "status.json"
+    daemon = load_daemon(arguments.config)
+    local = arguments.no_queues
+    services = () if local else select(daemon, load_services(arguments.services, daemon.repository))
+    return gather(daemon, services, local=local)
+
+
+@contextlib.contextmanager
+def _screen(arguments: argparse.Namespace) -> Iterator[bool]:
+    """The terminal's other screen, without a cursor, while it lasts; False if there is none."""
+    if arguments.json or not sys.stdout.isatty() or os.environ.get("TERM") == "dumb":
+        yield False
+        return
+    print("\x1b[?1049h\x1b[?25l", end="", flush=True)
     try:
-        status: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        return _down(f"the daemon has not been started: there is no {path}")
-    except (OSError, ValueError) as error:
-        raise ConfigError(f"{path}: cannot be read: {error}") from error
-    if not Path(f"/proc/{status['pid']}").exists():
-        return _down(f"the daemon has ended: there is no process {status['pid']}")
-    age = time.time() - status["time"]
-    if age > _STALE * daemon.supervision.status_interval_s:
-        return _down(f"the daemon hangs: its last word is {age:.0f} s old")
-    if status["stopping"]:
-        reason = "the daemon is stopping"
-    elif status["reload_error"]:
-        reason = f"the last reload was refused: {status['reload_error']}"
-    else:
-        reason = ("all is well", "not every instance runs", "no instance runs")[status["health"]]
-    return {**status, "reason": reason}
+        yield True
+    finally:
+        print("\x1b[?25h\x1b[?1049l", end="", flush=True)
 
 
-def queues(daemon: DaemonSettings, folder: Path) -> list[dict[str, Any]]:
-    """What waits in the queue of each service that has one; an `error` where nobody can say.
-
-    Raises ConfigError for service files that cannot be read, as without a right to a password.
-    """
-    found: list[dict[str, Any]] = []
-    for service in select(daemon, load_services(folder, daemon.repository)):
-        known = {"service": service.name, "queue": service.queue.name}
-        if service.queue.bindings:
-            try:
-                found.append({**known, **depths(service.broker, service.queue)})
-            except (BrokerError, ConfigError) as error:
-                found.append({**known, "error": str(error)})
-    return found
-
-
-def as_text(status: dict[str, Any], colourful: bool) -> str:
-    """The status for people."""
-    word = ("fine", "degraded", "down")[status["health"]]
-    lines = [f"uploaderd is {word}: {status['reason']}"]
-    for each in status["instances"]:
-        state = each["state"].ljust(9)
-        if colourful and each["state"] in _COLOURS:
-            state = f"\x1b[{_COLOURS[each['state']]}m{state}\x1b[0m"
-        name = f"{each['service']}[{each['instance']}]"
-        line = f"  {name:20} {state} since {_ago(each['since'])}  {each['handled']} handled"
-        line += f", {each['failed']} failed, {each['restarts']} restarts  {each['reason']}"
-        if each["next"] is not None:
-            line += f"; again in {max(0.0, each['next'] - time.time()):.0f} s"
-        lines.append(line)
-    for each in status.get("queues", ()):
-        if "error" in each:
-            lines.append(f"  queue {each['queue']:14} {each['error']}")
-        else:
-            lines.append(
-                f"  queue {each['queue']:14} {each['ready']} ready, {each['retrying']} retrying, "
-                f"{each['dead']} dead, {each['consumers']} consumers"
-            )
-    return "\n".join(lines)
-
-
-def _down(reason: str) -> dict[str, Any]:
-    return {"health": DOWN, "reason": reason, "instances": []}
-
-
-def _ago(since: float) -> str:
-    seconds = int(max(0.0, time.time() - since))
-    for unit, length in (("d", 86400), ("h", 3600), ("min", 60)):
-        if seconds >= length:
-            return f"{seconds // length} {unit}"
-    return f"{seconds} s"
+def _width() -> int | None:
+    return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
 
 
 def _colourful() -> bool:

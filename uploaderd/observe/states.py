@@ -54,6 +54,7 @@ def service_state(
 
 _NEXT = {
     "failed": "nothing, until a reload (SIGHUP) or a restart",
+    "frozen": "after limits.watchdog_s it counts as hung",
     "hung": "its stacks go to the log, it is killed and replaced",
     "waiting": "it is started again after a pause",
     "stopped": "nothing, until the daemon is started",
@@ -87,7 +88,7 @@ def _of_work(queue: dict[str, Any] | None, activity: Activity, limits: StatusSet
         reason = f"a message takes {duration(activity.mean_s)} on the mean"
         return State("slow", reason, _outlook(queue, activity))
     if queue and queue["retrying"]:
-        reason = f"{queue['retrying']} messages wait for another attempt"
+        reason = f"{counted(queue['retrying'], 'message')} in a pause before another attempt"
         return State("retrying", reason, "each is tried again when its pause is over")
     if not activity.in_flight and activity.quiet_s > limits.idle_s:
         reason = f"nothing to do for {duration(activity.quiet_s)}"
@@ -100,6 +101,11 @@ def _outlook(queue: dict[str, Any] | None, activity: Activity) -> str:
     if waiting and activity.rate > 0:
         return f"at the present rate the queue is empty in {duration(waiting / activity.rate)}"
     return "the work in hand goes on"
+
+
+def counted(number: int, what: str) -> str:
+    """`1 message`, `2 messages`."""
+    return f"{number} {what}" if number == 1 else f"{number} {what}s"
 
 
 def duration(seconds: float) -> str:

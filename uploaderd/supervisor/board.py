@@ -102,10 +102,7 @@ class Board:
             "reason": state.reason,
             "since": self._held_since(name, state, now),
             "next": state.next,
-            "rate": round(activity.rate, 3),
-            "mean_s": None if activity.mean_s is None else round(activity.mean_s, 3),
-            "in_flight": activity.in_flight,
-            "oldest_s": None if activity.oldest_s is None else round(activity.oldest_s, 1),
+            "activity": dataclasses.asdict(activity),
             "counts": _shown(own),
             "queue": queue,
         }
@@ -135,11 +132,11 @@ class Board:
         if queue is not None and queue.deserted_since is not None:
             queued.append(queue.deserted_since)
         return Activity(
-            rate=max(0.0, handled - minute[1]) / max(1.0, now - minute[0]),
-            mean_s=(seconds - past[0][2]) / took if took > 0 else None,
-            quiet_s=now - self._busy.get(name, self._started),
+            rate=round(max(0.0, handled - minute[1]) / max(1.0, now - minute[0]), 3),
+            mean_s=round((seconds - past[0][2]) / took, 3) if took > 0 else None,
+            quiet_s=round(now - self._busy.get(name, self._started), 1),
             in_flight=sum(int(each.gauges.get("messages_in_flight", 0)) for each in instances),
-            oldest_s=max(0.0, now - min(queued)) if queued else None,
+            oldest_s=round(max(0.0, now - min(queued)), 1) if queued else None,
         )
 
 
@@ -190,5 +187,5 @@ def _of_queue(service: dict[str, Any]) -> dict[str, float]:
         for key in ("ready", "retrying", "dead"):
             samples[f"queue_{key}_messages"] = queue[key]
         samples["queue_consumers"] = queue["consumers"]
-        samples["queue_oldest_seconds"] = service["oldest_s"] or 0
+        samples["queue_oldest_seconds"] = service["activity"]["oldest_s"] or 0
     return {series(key, **labels): value for key, value in samples.items()}
