@@ -44,7 +44,7 @@ CREATE TABLE IF NOT EXISTS files (
     spectra UInt32 COMMENT 'Flows found in the file',
     discovered_at DateTime64(3, 'UTC') COMMENT 'First seen in index or listing; 1970: not recorded' CODEC(ZSTD(1)),
     fetched_at DateTime64(3, 'UTC') COMMENT 'Durable in the repository; 1970: not yet' CODEC(ZSTD(1)),
-    processed_at DateTime64(3, 'UTC') COMMENT 'Catalogued; 1970: not yet' CODEC(ZSTD(1)),
+    processed_at DateTime64(3, 'UTC') COMMENT 'Catalogued; 1970: not yet' CODEC(T64, LZ4),
     fetch_s Float32 COMMENT 'Seconds of the transfer',
     process_s Float32 COMMENT 'Seconds of the processing',
     message_id String COMMENT 'Message that brought the stage' CODEC(ZSTD(3)),

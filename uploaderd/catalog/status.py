@@ -1,41 +1,67 @@
-"""A station's state as the monitoring system asks for it."""
+"""A station's state: what the monitoring system asks for, and what a request must know of it."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 
 from uploaderd.catalog.client import Catalog
+from uploaderd.catalog.rows import HostRow
 from uploaderd.errors import MessageError
 
 UNKNOWN = "N/A"
+WAITING = ("request", "backup_started", "backup_waiting")
+"""Events after which a backup of the host is on its way."""
+ENDED = ("backup_done", "backup_failed", "stopped")
+"""Events after which none is."""
 
+_ASKED = "%(host_id)s"
+_NAMED = "(SELECT argMax(host_id, updated_at) FROM hosts WHERE host_uid = %(host_uid)s)"
 _QUERY = """
-WITH %(host_id)s AS asked, (
-    SELECT argMax(host_id, updated_at) FROM hosts WHERE asked = 0 AND host_uid = %(host_uid)s
-) AS named, if(asked = 0, named, asked) AS number
-SELECT * FROM (
-    SELECT number AS id_host, count() AS known, toFloat64(max(last_contact)) AS last_contact,
-           max(last_error) AS last_error
-    FROM hosts FINAL WHERE host_id = number
-) AS host CROSS JOIN (
-    SELECT countIf(stage IN ('fetched', 'processed', 'failed', 'trashed')) AS host_files,
-           countIf(stage = 'discovered') AS pending_backup,
-           countIf(stage = 'fetched') AS pending_processing,
-           countIf(stage IN ('failed', 'trashed')) AS processing_error,
-           toFloat64(max(processed_at)) AS last_processing
-    FROM files FINAL WHERE host_id = number
-) AS ledger CROSS JOIN (
-    SELECT toFloat64(maxIf(at, event = 'backup_done')) AS last_backup,
-           toFloat64(maxIf(at, event = 'backup_started')) AS last_begun,
-           toFloat64(maxIf(at, event = 'request')) AS last_request,
-           argMaxIf(text, at, event IN ('backup_done', 'backup_failed', 'backup_waiting')) AS error,
-           argMaxIf(outcome, at, event IN ('backup_done', 'backup_failed', 'backup_waiting'))
-               AS outcome,
-           toFloat64(maxIf(at, event IN ('backup_done', 'backup_failed', 'stopped'))) AS ended
-    FROM host_events WHERE host_id = number AND at > now() - INTERVAL 400 DAY
-) AS events
+SELECT 'host' AS part, {number} AS host_id,
+       [host_uid, host_add, user, equipment_type, last_error] AS texts,
+       [toFloat64(host_port), toFloat64(last_contact)] AS numbers
+FROM hosts FINAL WHERE host_id = {number}
+UNION ALL
+SELECT 'files', {number}, [],
+       [toFloat64(countIf(stage IN ('fetched', 'processed', 'failed', 'trashed'))),
+        toFloat64(countIf(stage = 'discovered')), toFloat64(countIf(stage = 'fetched')),
+        toFloat64(countIf(stage IN ('failed', 'trashed'))), toFloat64(max(processed_at))]
+FROM files FINAL WHERE host_id = {number}
+UNION ALL
+SELECT 'events', {number},
+       [argMaxIf(text, at, event IN %(told)s), argMaxIf(outcome, at, event IN %(told)s)],
+       [toFloat64(maxIf(at, event = 'backup_done')), toFloat64(maxIf(at, event IN %(waiting)s)),
+        toFloat64(maxIf(at, event IN %(ended)s)), toFloat64(now64(3))]
+FROM host_events WHERE host_id = {number} AND at > now() - INTERVAL 400 DAY
 """
 # Events are read as they lie: a repeated one changes neither a maximum nor the newest.
+# A union and no join: each part reads by its table's key, and nothing else costs time.
+_ANSWERS = (
+    *("host_files", "pending_host_task", "last_host_check", "host_check_error"),
+    *("pending_backup", "last_backup", "backup_error"),
+    *("pending_processing", "processing_error", "last_processing"),
+)
+_EVENTS: Mapping[str, tuple[str, ...]] = {
+    "told": ("backup_done", "backup_failed", "backup_waiting"),
+    "waiting": WAITING,
+    "ended": ENDED,
+}
+
+
+@dataclass(frozen=True)
+class Standing:
+    """All that a request must know of a station, as of one moment."""
+
+    host: HostRow | None
+    """What is remembered of it; None: no request named it before."""
+    answer: dict[str, Any]
+    """The answer to a status request."""
+    waiting_s: float | None
+    """Seconds since the last sign of a backup that is asked for, runs, or waits to be tried again;
+    None: no backup is on its way."""
 
 
 def host_status(
@@ -48,39 +74,70 @@ def host_status(
     `pending_host_task` is 1 while a request waits or a backup runs. Raises `MessageError` if
     neither id nor uid is given.
     """
+    return standing(catalog, host_id, host_uid).answer
+
+
+def standing(catalog: Catalog, host_id: int | None = None, host_uid: str | None = None) -> Standing:
+    """Identity, status and pending backup of a station, in one round trip.
+
+    The id goes before the uid; a uid that several stations bear is the one's that was named last.
+
+    Raises:
+        MessageError: neither id nor uid is given.
+        CatalogError: the database cannot be reached.
+    """
     if host_id is None and host_uid is None:
         raise MessageError("A status request names neither host_id nor host_uid.")
-    params = {"host_id": host_id or 0, "host_uid": host_uid or ""}
-    row = catalog.query(_QUERY, params)[0]
-    if not row["id_host"]:
+    sql = _QUERY.format(number=_NAMED if host_id is None else _ASKED)
+    rows = catalog.query(sql, {"host_id": host_id, "host_uid": host_uid, **_EVENTS})
+    number = rows[0]["host_id"]
+    if not number:
         message = f"Host {host_uid} is not known yet."
-        return {"id_host": UNKNOWN} | _unknown() | {"status": 1, "message": message}
-    failed = row["outcome"] == "error"
-    waiting = max(row["last_begun"], row["last_request"]) > row["ended"]
-    return {
-        "id_host": row["id_host"],
-        "host_files": row["host_files"],
-        "pending_host_task": int(waiting),
-        "last_host_check": row["last_contact"] or UNKNOWN,
-        "host_check_error": row["last_error"] or UNKNOWN,
-        "pending_backup": row["pending_backup"],
-        "last_backup": row["last_backup"] or UNKNOWN,
-        "backup_error": row["error"] if failed else UNKNOWN,
-        "pending_processing": row["pending_processing"],
-        "processing_error": row["processing_error"],
-        "last_processing": row["last_processing"] or UNKNOWN,
-        "status": 1,
-        "message": "" if row["known"] else "The host is not known yet.",
-    }
-
-
-def _unknown() -> dict[str, Any]:
-    keys: tuple[str, ...] = (
-        "host_files",
-        "pending_host_task",
-        "last_host_check",
-        "host_check_error",
+        unknown = dict.fromkeys(("id_host", *_ANSWERS), UNKNOWN)
+        return Standing(None, {**unknown, "status": 1, "message": message}, None)
+    parts = {row["part"]: row for row in rows}
+    host = _host(number, parts["host"]) if "host" in parts else None
+    _, waiting, ended, now = parts["events"]["numbers"]
+    return Standing(
+        host=host,
+        answer=_answer(number, host, parts["files"], parts["events"]),
+        waiting_s=now - waiting if waiting > ended else None,
     )
-    keys += ("pending_backup", "last_backup", "backup_error")
-    keys += ("pending_processing", "processing_error", "last_processing")
-    return dict.fromkeys(keys, UNKNOWN)
+
+
+def _host(number: int, row: Mapping[str, Any]) -> HostRow:
+    uid, address, user, equipment_type, last_error = row["texts"]
+    port, contact = row["numbers"]
+    return HostRow(
+        host_id=number,
+        host_uid=uid,
+        host_add=address,
+        host_port=int(port),
+        user=user,
+        equipment_type=equipment_type,
+        last_contact=datetime.fromtimestamp(contact, UTC),
+        last_error=last_error,
+    )
+
+
+def _answer(
+    number: int, host: HostRow | None, files: Mapping[str, Any], events: Mapping[str, Any]
+) -> dict[str, Any]:
+    here, discovered, fetched, failed, last_processing = files["numbers"]
+    error, outcome = events["texts"]
+    last_backup, waiting, ended, _ = events["numbers"]
+    return {
+        "id_host": number,
+        "host_files": int(here),
+        "pending_host_task": int(waiting > ended),
+        "last_host_check": (host.last_contact.timestamp() if host else 0) or UNKNOWN,
+        "host_check_error": (host.last_error if host else "") or UNKNOWN,
+        "pending_backup": int(discovered),
+        "last_backup": last_backup or UNKNOWN,
+        "backup_error": error if outcome == "error" else UNKNOWN,
+        "pending_processing": int(fetched),
+        "processing_error": int(failed),
+        "last_processing": last_processing or UNKNOWN,
+        "status": 1,
+        "message": "" if host else "The host is not known yet.",
+    }
