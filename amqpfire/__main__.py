@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from amqpfire import requests
+from amqpfire import lean, requests
 from uploaderd import __version__, messages
 from uploaderd.errors import ConfigError, MessageError
 
@@ -69,6 +69,8 @@ def build_parser() -> argparse.ArgumentParser:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command; gives the exit status."""
+    if argv is None:
+        lean.hide_arguments()
     parser = build_parser()
     arguments = parser.parse_args(argv)
     if arguments.list:
@@ -101,6 +103,7 @@ def _fire(arguments: argparse.Namespace) -> int:
             print(json.dumps(requests.shown(body), ensure_ascii=False))
         return 0
     # What only checks, lists or errs should not pay for loading the AMQP library.
+    lean.import_pika()
     from amqpfire import send, settings
 
     worst = 0

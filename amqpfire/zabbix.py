@@ -19,7 +19,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from amqpfire import requests
+from amqpfire import lean, requests
 from uploaderd import messages
 from uploaderd.errors import MessageError, UploaderError
 
@@ -57,6 +57,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def program() -> None:
     """The command: as `main`, but silent on standard error, and without waiting for the thread."""
+    lean.hide_arguments()
     os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
     main()
     os._exit(0)
@@ -100,6 +101,7 @@ def answer(pairs: Sequence[str], wait_s: float) -> dict[str, Any]:
     try:
         body = body_of(pairs)
         # What is not valid should not pay for loading the AMQP library.
+        lean.import_pika()
         from amqpfire import send, settings
         from amqpfire.__main__ import build_parser
 
