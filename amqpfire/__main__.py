@@ -25,10 +25,15 @@ examples:
   amqpfire -u amqp://fire@broker/ --password-file key -s host-request -p host_id=7 --wait 5
   amqpfire -s backup --csv hosts.csv --json
   echo '{"mode": "complete"}' | amqpfire -s publish -
+  amqpfire --server broker --username fire --password-file key -s publish --body '{}'
 
 exit status:
   0 confirmed and routed, 2 wrong usage or configuration, 3 no queue takes it, 4 refused,
   5 broker not reachable, 6 message not valid, 7 no answer. Of many messages: the highest.
+
+Options that amqp-publish has, too, mean the same; but -s, -p and -l are amqpfire's own. A message
+is always persistent and JSON. A password on the command line is hidden from ps as soon as amqpfire
+runs, but not from the shell's history: --password-file is better.
 """
 
 
@@ -39,6 +44,7 @@ def build_parser() -> argparse.ArgumentParser:
         description="Checks a message, sends it to a service, and waits for the answer if asked.",
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
     )
     add = parser.add_argument
     add("--version", action="version", version=f"amqpfire {__version__}")
@@ -46,6 +52,7 @@ def build_parser() -> argparse.ArgumentParser:
     add("-s", "--service", choices=messages.KINDS, help="to which service")
     add("-p", "--parameter", nargs="+", action="extend", default=[], metavar="KEY=VALUE")
     add("body", nargs="?", choices=["-"], help="read the body, as JSON, from standard input")
+    add("--body", "-b", dest="text", metavar="JSON", help="the body itself")
     add("--csv", type=Path, metavar="FILE", help="a message a line; the first line names the keys")
     add("--wait", type=float, metavar="SECONDS", help="wait for the answer, and print it")
     add("--json", action="store_true", help="print JSON without --wait, too")
@@ -58,8 +65,13 @@ def build_parser() -> argparse.ArgumentParser:
     add("--port", type=int)
     add("--vhost")
     add("--username", metavar="USER")
+    add("--password")
     add("--password-file", type=Path, metavar="FILE", help="its first line is the password")
+    add("--heartbeat", type=int, metavar="SECONDS")
     add("--exchange", "-e", metavar="NAME")
+    add("--routing-key", "-r", metavar="KEY", help="instead of the service's own")
+    add("--persistent", action="store_true", help="messages always are")
+    add("--content-type", "-C", choices=["application/json"], help="messages always have it")
     add("--ssl", action="store_true", help="use TLS")
     add("--cacert", type=Path, metavar="FILE", help="certificates that are trusted")
     add("--cert", type=Path, metavar="FILE", help="our certificate")
@@ -78,8 +90,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 0
     if arguments.service is None:
         parser.error("give the service with -s (or -l for a list)")
-    if sum(map(bool, (arguments.parameter, arguments.body, arguments.csv))) > 1:
-        parser.error("give one of -p, --csv and -")
+    sources = (arguments.parameter, arguments.body, arguments.text, arguments.csv)
+    if sum(source not in (None, []) for source in sources) > 1:
+        parser.error("give one of -p, --body, --csv and -")
     try:
         return _fire(arguments)
     except ConfigError as error:
@@ -107,9 +120,9 @@ def _fire(arguments: argparse.Namespace) -> int:
     from amqpfire import send, settings
 
     worst = 0
-    for outcome in send.send(
-        settings.settings(arguments), arguments.service, bodies, arguments.wait
-    ):
+    broker = settings.settings(arguments)
+    key = arguments.routing_key or messages.routing_key(arguments.service)
+    for outcome in send.send(broker, key, bodies, arguments.wait):
         worst = max(worst, _told(arguments, bodies[outcome.index], outcome))
     return worst
 
@@ -119,6 +132,8 @@ def _bodies(arguments: argparse.Namespace) -> list[Any]:
         return list(requests.from_csv(arguments.service, arguments.csv))
     if arguments.body is not None:
         return [messages.decode(sys.stdin.buffer.read())]
+    if arguments.text is not None:
+        return [messages.decode(arguments.text.encode())]
     return [requests.from_parameters(arguments.service, arguments.parameter)]
 
 

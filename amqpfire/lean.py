@@ -9,7 +9,10 @@ import types
 from pathlib import Path
 
 _ASYNCIO = "pika.adapters.asyncio_connection"
-_SECRETS = re.compile(rb"((?:^|\0)(?:user|passwd|password)=|amqps?://[^\0:/@]*:)([^\0]+)")
+_SECRETS = re.compile(
+    rb"((?:^|\0)(?:(?:user|passwd|password)=|--password[=\0])"
+    rb'|amqps?://[^\0:/@]*:|"(?:passwd|password)"\s*:)([^\0]+)'
+)
 _ARGUMENTS = 45
 """Place of `arg_start` in /proc/self/stat behind the name of the program (proc(5): field 48)."""
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -36,6 +35,8 @@ def from_csv(kind: str, path: Path) -> Iterator[dict[str, Any]]:
 
     Raises MessageError for a line with more cells than the first, or a file that is not readable.
     """
+    import csv
+
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
             for number, row in enumerate(csv.DictReader(file), start=2):

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import os
 import time
-import uuid
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -32,9 +32,9 @@ class Outcome:
 
 
 def send(
-    settings: BrokerSettings, kind: str, bodies: Sequence[object], wait_s: float | None
+    settings: BrokerSettings, key: str, bodies: Sequence[object], wait_s: float | None
 ) -> Iterator[Outcome]:
-    """Publishes valid bodies, and gives the outcome of each as soon as it is known.
+    """Publishes valid bodies under a routing key; gives each one's outcome as soon as it is known.
 
     With `wait_s`, the outcome is the answer, which has so many seconds from the last publication.
     A broker that cannot be reached is the outcome of all that is open.
@@ -42,7 +42,7 @@ def send(
     open_ones = dict(enumerate(bodies))
     try:
         with _connect(settings) as connection:
-            for outcome in _talk(connection, settings.exchange, kind, bodies, wait_s):
+            for outcome in _talk(connection, settings.exchange, key, bodies, wait_s):
                 del open_ones[outcome.index]
                 yield outcome
         return
@@ -72,14 +72,14 @@ def _connect(settings: BrokerSettings) -> Any:
 
 
 def _talk(
-    connection: Any, exchange: str, kind: str, bodies: Sequence[object], wait_s: float | None
+    connection: Any, exchange: str, key: str, bodies: Sequence[object], wait_s: float | None
 ) -> Iterator[Outcome]:
     answers: dict[str, bytes] = {}
     waiting: dict[str, int] = {}
     channel = _channel(connection, None if wait_s is None else answers)
     for index, body in enumerate(bodies):
         properties = _properties(None if wait_s is None else REPLY_TO)
-        refusal = _publish(channel, exchange, kind, body, properties)
+        refusal = _publish(channel, exchange, key, body, properties)
         if refusal is not None:
             yield Outcome(index, *refusal)
             if not channel.is_open:
@@ -106,7 +106,7 @@ def _channel(connection: Any, answers: dict[str, bytes] | None) -> Any:
 
 
 def _properties(reply_to: str | None) -> Any:
-    message_id = uuid.uuid4().hex
+    message_id = os.urandom(16).hex()
     return pika.BasicProperties(
         content_type="application/json",
         delivery_mode=2,
@@ -119,13 +119,12 @@ def _properties(reply_to: str | None) -> Any:
 
 
 def _publish(
-    channel: Any, exchange: str, kind: str, body: object, properties: Any
+    channel: Any, exchange: str, key: str, body: object, properties: Any
 ) -> tuple[int, str] | None:
-    key = messages.routing_key(kind)
     try:
         channel.basic_publish(exchange, key, messages.encode(body), properties, mandatory=True)
     except pe.UnroutableError:
-        return UNROUTABLE, f"No queue takes {key}: the service {kind} has never run here."
+        return UNROUTABLE, f"No queue takes {key}: the service for it has never run here."
     except pe.NackError:
         return REFUSED, "The broker did not take the message."
     except pe.ChannelClosedByBroker as error:

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-import argparse
 import dataclasses
 import json
 import os
 import urllib.parse
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from uploaderd.config.settings import BrokerSettings, TlsSettings
 from uploaderd.errors import ConfigError
 from uploaderd.secret import Secret
+
+if TYPE_CHECKING:
+    import argparse
 
 DEFAULT_CONFIG = Path("/etc/uploaderd/config.json")
 PORT, TLS_PORT = 5672, 5671
@@ -26,10 +28,15 @@ def settings(arguments: argparse.Namespace) -> BrokerSettings:
     if path is None and arguments.url is None and DEFAULT_CONFIG.exists():
         path = DEFAULT_CONFIG
     if path is not None:
-        made = _from_section(path, _section(path))
+        made = from_file(path)
     if arguments.url is not None:
         made = _from_url(made, arguments.url)
     return _from_flags(made, arguments)
+
+
+def from_file(path: Path) -> BrokerSettings:
+    """The settings in the section `rabbitmq` of a JSON file; ConfigError names what is wrong."""
+    return _from_section(path, _section(path))
 
 
 def _section(path: Path) -> Mapping[str, Any]:
@@ -142,6 +149,8 @@ def _from_flags(made: BrokerSettings, arguments: argparse.Namespace) -> BrokerSe
             port = TLS_PORT if tls else PORT
         hosts = ((arguments.server or host, arguments.port or port),)
     password = made.password
+    if arguments.password is not None:
+        password = Secret(arguments.password)
     if arguments.password_file:
         password = read_password(arguments.password_file)
     return dataclasses.replace(
@@ -150,6 +159,7 @@ def _from_flags(made: BrokerSettings, arguments: argparse.Namespace) -> BrokerSe
         virtual_host=arguments.vhost or made.virtual_host,
         user=arguments.username or made.user,
         password=password,
+        heartbeat_s=made.heartbeat_s if arguments.heartbeat is None else arguments.heartbeat,
         exchange=arguments.exchange or made.exchange,
         tls=tls,
     )

@@ -24,6 +24,7 @@ from uploaderd import messages
 from uploaderd.errors import MessageError, UploaderError
 
 KIND = "host-request"
+ROUTING_KEY = messages.routing_key(KIND)
 DEFAULT_TIMEOUT_S, LONGEST_S = 3.0, 30.0
 MARGIN_S = 0.3
 """Kept of the timeout for starting Python and for printing."""
@@ -103,10 +104,9 @@ def answer(pairs: Sequence[str], wait_s: float) -> dict[str, Any]:
         # What is not valid should not pay for loading the AMQP library.
         lean.import_pika()
         from amqpfire import send, settings
-        from amqpfire.__main__ import build_parser
 
-        arguments = build_parser().parse_args(["--config", str(_config(pairs))])
-        outcome = next(iter(send.send(settings.settings(arguments), KIND, [body], wait_s)))
+        broker = settings.from_file(_config(pairs))
+        outcome = next(iter(send.send(broker, ROUTING_KEY, [body], wait_s)))
     except UploaderError as error:
         return requests.told(body, 0, str(error), None)
     return requests.told(body, int(outcome.status == send.OK), outcome.text, outcome.answer)

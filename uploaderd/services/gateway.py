@@ -24,6 +24,7 @@ from uploaderd.errors import ConfigError, MessageError, UploaderError
 log = logging.getLogger(__name__)
 
 KIND = "host-request"
+ROUTING_KEY = messages.routing_key(KIND)
 FIELDS = ("query_tag", "host_id", "host_uid", "host_add", "host_port", "user", "passwd")
 LONGEST_LINE = 4096
 _TURN_S = 0.5
@@ -80,7 +81,7 @@ class GatewayService:
     def _answer(self, line: bytes) -> dict[str, Any]:
         try:
             body = request_of(line)
-            outcome = next(iter(send.send(self._broker, KIND, [body], self._answer_s)))
+            outcome = next(iter(send.send(self._broker, ROUTING_KEY, [body], self._answer_s)))
         except UploaderError as error:
             return {"status": 0, "message": str(error)}
         if outcome.answer is None:

@@ -7,7 +7,8 @@ import pytest
 
 from amqpfire.__main__ import main
 from lab.ports import free_ports
-from tests.integration.broker.harness import QUEUE, Client, running
+from lab.rabbitmq import Broker
+from tests.integration.broker.harness import QUEUE, Client, running, wait_for
 from uploaderd.broker.job import Job
 from uploaderd.config.settings import BrokerSettings, QueueSettings
 from uploaderd.errors import MessageError
@@ -71,6 +72,47 @@ def test_each_failure_has_its_exit_status(
     assert main([*flags, *ask, "--port", str(free_ports(1)[0])]) == 5
     assert "Nobody listens" in capsys.readouterr().err
     assert main([*flags, *ask, "--password-file", str(tmp_path / "none")]) == 2
+
+
+def test_what_the_broker_does_not_allow_or_does_not_take_has_exit_status_4(
+    broker: Broker,
+    vhost: BrokerSettings,
+    flags: list[str],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    name = f"reader-{vhost.virtual_host}"
+    broker.api("PUT", f"users/{name}", {"password": "reads", "tags": ""})
+    nothing = {"configure": "^$", "write": "^$", "read": ".*"}
+    broker.api("PUT", f"permissions/{vhost.virtual_host}/{name}", nothing)
+    ask = ["-p", "host_id=1"]
+    full = {"pattern": "^requests$", "apply-to": "queues", "priority": 9}
+    with running(vhost, lambda job: None, REQUESTS, kind="host-request"):
+        as_reader = ["--username", name, "--password", "reads"]
+        without_file = [each for each in flags if each not in ("--password-file",)]
+        without_file.remove(str(tmp_path / "password"))
+        assert main([*without_file, *as_reader, *ask]) == 4
+        assert "does not allow it" in capsys.readouterr().err
+    # Nobody consumes any more: one message fills the queue.
+    rule = {"definition": {"max-length": 1, "overflow": "reject-publish"}, **full}
+    broker.api("PUT", f"policies/{vhost.virtual_host}/full", rule)
+    statuses = [main([*flags, *ask]) for _ in range(20)]
+    assert set(statuses) == {0, 4}
+    assert "did not take the message" in capsys.readouterr().err
+    broker.api("DELETE", f"users/{name}")
+
+
+def test_options_as_amqp_publish_has_them(
+    vhost: BrokerSettings, flags: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    seen: list[object] = []
+    ask = ["--body", '{"host_id": 5}', "--persistent", "--content-type", "application/json"]
+    with running(vhost, lambda job: seen.append(job.body), REQUESTS, kind="host-request"):
+        assert main([*flags, *ask, "--heartbeat", "10"]) == 0
+        assert main([*flags, *ask, "--routing-key", "nobody.listens"]) == 3
+        assert "No queue takes nobody.listens" in capsys.readouterr().err
+        wait_for(lambda: len(seen) == 1)
+    assert seen == [{"host_id": 5}]
 
 
 def test_a_csv_file_of_hosts_is_answered_line_by_line(

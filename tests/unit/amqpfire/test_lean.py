@@ -16,7 +16,8 @@ sys.stdin.read()
 
 
 def test_ps_shows_neither_user_nor_password() -> None:
-    secrets = ["passwd=canary one", "user=canary-two", "amqp://me:canary3@broker/", "host_id=7"]
+    secrets = ["passwd=canary one", "user=canary-two", "amqp://me:canary3@broker/"]
+    secrets += ["--password", "canary4", "--password=canary5", '{"passwd": "canary6"}', "host_id=7"]
     command = [sys.executable, "-c", WAITING, *secrets]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
         assert process.stdout is not None
