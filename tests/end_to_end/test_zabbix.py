@@ -20,11 +20,10 @@ from lab import zabbix
 from lab.ports import free_ports
 from lab.zabbix import Zabbix
 from tests.end_to_end.truth import UID, Site, site, wait_until
-from uploaderd.catalog.status import _unknown
+from tests.unit.zabbix.keys import ANSWER_KEYS
 
 FOLDER = Path(__file__).parents[2] / "zabbix"
 CHECK = Path(sys.executable).parent / "uploaderd-zabbix-request"
-ANSWER = {"id_host", "status", "message", "request", "status_query", "message_query"}
 INTERVAL = "4s"
 PATIENCE_S = 150
 
@@ -130,7 +129,7 @@ def operator(server: Zabbix, here: Site, port: int) -> tuple[str, str]:
 
 
 def test_every_key_of_the_answer_arrives_at_its_item(watched: Watched) -> None:
-    wanted = {f"uploaderd.{key}" for key in ANSWER | set(_unknown())}
+    wanted = {f"uploaderd.{key}" for key in ANSWER_KEYS}
 
     def read() -> bool:
         values = watched.values(watched.station)

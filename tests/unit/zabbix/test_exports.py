@@ -15,10 +15,9 @@ import pytest
 import yaml
 
 from amqpfire import zabbix
-from uploaderd.catalog.status import _unknown
+from tests.unit.zabbix.keys import ANSWER_KEYS
 
 FOLDER = Path(__file__).parents[3] / "zabbix"
-ADDED = {"id_host", "status", "message", "request", "status_query", "message_query"}
 
 
 def export(name: str) -> dict[str, Any]:
@@ -62,7 +61,7 @@ def test_the_station_has_one_master_item_that_keeps_no_history(templates: dict[s
 def test_every_key_of_the_answer_has_an_item(templates: dict[str, Any]) -> None:
     items = templates["uploaderd station"]["items"]
     paths = {i["preprocessing"][0]["parameters"][0] for i in items if "preprocessing" in i}
-    assert paths == {f"$.{key}" for key in ADDED | set(_unknown())}
+    assert paths == {f"$.{key}" for key in ANSWER_KEYS}
 
 
 def test_numbers_discard_what_is_unknown(templates: dict[str, Any]) -> None:

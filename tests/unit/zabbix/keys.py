@@ -1,0 +1,12 @@
+"""The keys of the answer, as deployed templates know them; they are not ours to change."""
+
+from __future__ import annotations
+
+ANSWER_KEYS = frozenset(
+    {
+        *("id_host", "host_files", "pending_host_task", "last_host_check", "host_check_error"),
+        *("pending_backup", "last_backup", "backup_error"),
+        *("pending_processing", "processing_error", "last_processing"),
+        *("status", "message", "request", "status_query", "message_query"),
+    }
+)
