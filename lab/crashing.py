@@ -1,4 +1,4 @@
-"""Ends or freezes a process at a crash point that a test has armed.
+"""Ends or freezes a process at a crash point that a test has armed, and steps its clock.
 
 A process started with `Points(folder).environment` looks, at each of its crash points, whether a
 file of that name lies in `folder/armed`. Whoever reaches one takes it (a rename, so only one
@@ -10,11 +10,12 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from uploaderd import crash_points
+from uploaderd import clock, crash_points
 
 FOLDER = "UPLOADERD_CRASH_FOLDER"
 SIGNALS = ("SIGKILL", "SIGSTOP")
@@ -44,12 +45,19 @@ class Points:
         """Makes the folders; before any process that looks into them starts."""
         for name in ("armed", "hit"):
             (self.folder / name).mkdir(parents=True, exist_ok=True)
+        self.step_clock(0)
 
     def arm(self, point: str, name: str) -> None:
         """The next process that reaches the point gets the signal."""
         assert point in crash_points.POINTS
         assert name in SIGNALS
         (self.folder / "armed" / f"{point}.{name}").touch()
+
+    def step_clock(self, seconds: int) -> None:
+        """From now on the clock of those processes is so far ahead; below 0: behind."""
+        new = self.folder / "clock.new"
+        new.write_text(str(seconds))
+        new.replace(self.folder / "clock")
 
     def disarm(self) -> list[str]:
         """Takes back what nobody has reached; gives it."""
@@ -71,9 +79,11 @@ class Points:
 
 
 def hook() -> Callable[[str], None]:
-    """What is called at each crash point of this process."""
+    """What is called at each crash point of this process; its clock becomes the test's."""
     folder = Path(os.environ[FOLDER])
     armed, hit = folder / "armed", folder / "hit"
+
+    clock.source = _stepped(folder / "clock")
 
     def reached(point: str) -> None:
         for name in SIGNALS:
@@ -82,3 +92,8 @@ def hook() -> Callable[[str], None]:
                 os.kill(os.getpid(), signal.Signals[name])
 
     return reached
+
+
+def _stepped(offset: Path) -> Callable[[], int]:
+    """A clock that is ahead by the seconds that the file names."""
+    return lambda: time.time_ns() + int(offset.read_text()) * 10**9

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -34,7 +36,7 @@ class Database:
         self.process.wait()
 
 
-def start(folder: Path, port: int = 0) -> Database:
+def start(folder: Path, port: int = 0, *, environment: Mapping[str, str] | None = None) -> Database:
     """Starts a server on `folder`, which keeps its data; waits until clients may connect."""
     folder.mkdir(parents=True, exist_ok=True)
     ready = folder / "ready"
@@ -42,7 +44,13 @@ def start(folder: Path, port: int = 0) -> Database:
     command = [sys.executable, "-m", "uploaderd.catalog.embedded", "--data", str(folder / "data")]
     command += ["--port", str(port), "--ready-file", str(ready)]
     with (folder / "log").open("ab") as log:
-        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+        process = subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            env={**os.environ, **(environment or {})},
+        )
     deadline = time.monotonic() + START_S
     while not ready.exists():
         if process.poll() is not None or time.monotonic() > deadline:

@@ -7,6 +7,8 @@ with FaultProxy(("127.0.0.1", 5672)) as proxy:
     proxy.stall = True        bytes are taken but not passed on, either way
     proxy.delay_s = 0.1       each piece is passed on that much later
     proxy.cut_after(10_000)   the next connections are reset after so many bytes
+    proxy.break_after(500)    those that are open are reset after so many bytes more
+    proxy.hang_after(500)     those that are open stay so, but nothing passes after so many bytes
 """
 
 from __future__ import annotations
@@ -18,9 +20,34 @@ import struct
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from types import TracebackType
 
 PIECE = 16384
+
+
+@dataclass(eq=False)
+class _Connection:
+    """Both sockets of one connection, and how far it goes."""
+
+    client: socket.socket
+    server: socket.socket
+    left: int | None = None
+    """Bytes, of both ways together, until it breaks or hangs; None: it goes on and on."""
+    hangs: bool = False
+    """At its end nothing passes any more, and nobody is told; otherwise it is reset."""
+    ended: bool = False
+
+    @property
+    def hung(self) -> bool:
+        """Whether it is half open now."""
+        return self.hangs and self.left is not None and self.left <= 0
+
+    def reset(self) -> None:
+        """Both ends see a reset (RST), as of a failing network device."""
+        self.ended = True
+        _reset(self.client)
+        _reset(self.server)
 
 
 class FaultProxy:
@@ -37,7 +64,7 @@ class FaultProxy:
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port: int = self._listener.getsockname()[1]
         self._lock = threading.Lock()
-        self._open: set[socket.socket] = set()
+        self._open: set[_Connection] = set()
         self._threads: list[threading.Thread] = []
         self._closed = False
 
@@ -67,15 +94,34 @@ class FaultProxy:
             chosen = random.Random(seed).randrange(1, count)
         self._limit = chosen
 
+    def break_after(self, count: int) -> None:
+        """Every open connection is reset after `count` bytes more."""
+        for one in self._live():
+            one.left, one.hangs = count, False
+
+    def hang_after(self, count: int) -> None:
+        """Every open connection is half open after `count` bytes more, until `reset_hung`."""
+        for one in self._live():
+            one.left, one.hangs = count, True
+
+    def reset_hung(self) -> None:
+        """Ends those that hang or are to hang."""
+        for one in self._live():
+            if one.hangs:
+                one.reset()
+
     def reset(self) -> None:
-        """Ends every connection by a reset (RST), as a failing network device does."""
+        """Ends every connection by a reset."""
+        for one in self._live():
+            one.reset()
+
+    def _live(self) -> list[_Connection]:
         with self._lock:
-            sockets = list(self._open)
-        for one in sockets:
-            _reset(one)
+            return list(self._open)
 
     def _spawn(self, target: Callable[..., None], *arguments: object) -> None:
         thread = threading.Thread(target=target, args=arguments, daemon=True)
+        self._threads = [each for each in self._threads if each.is_alive()]
         self._threads.append(thread)
         thread.start()
 
@@ -97,41 +143,44 @@ class FaultProxy:
                 continue
             server.settimeout(None)
             self.connections += 1
+            one = _Connection(client, server, self._limit)
             with self._lock:
-                self._open |= {client, server}
-            budget = [self._limit] if self._limit is not None else None
-            self._spawn(self._serve, client, server, budget)
+                self._open.add(one)
+            self._spawn(self._serve, one)
 
-    def _serve(
-        self, client: socket.socket, server: socket.socket, budget: list[int] | None
-    ) -> None:
-        back = threading.Thread(target=self._pump, args=(server, client, budget), daemon=True)
+    def _serve(self, one: _Connection) -> None:
+        back = threading.Thread(target=self._pump, args=(one, one.server, one.client), daemon=True)
         back.start()
-        self._pump(client, server, budget)
+        self._pump(one, one.client, one.server)
         back.join()
         with self._lock:
-            self._open -= {client, server}
-        client.close()
-        server.close()
+            self._open.discard(one)
+        one.client.close()
+        one.server.close()
 
-    def _pump(self, source: socket.socket, target: socket.socket, budget: list[int] | None) -> None:
+    def _pump(self, one: _Connection, source: socket.socket, target: socket.socket) -> None:
         with contextlib.suppress(OSError):
             while piece := source.recv(PIECE):
-                while self.stall and not self._closed:
+                while (self.stall or one.hung) and not (self._closed or one.ended):
                     time.sleep(0.01)
                 if self.delay_s:
                     time.sleep(self.delay_s)
-                if budget is not None:
-                    budget[0] -= len(piece)
-                    if budget[0] < 0:
-                        target.sendall(piece[: budget[0]])
-                        _reset(source)
-                        _reset(target)
-                        return
+                if one.left is not None:
+                    piece = self._last_bytes(one, piece)
                 target.sendall(piece)
-            target.shutdown(socket.SHUT_WR)
+                if one.left is not None and one.left < 0 and not one.hangs:
+                    one.reset()
+                    return
+            if not one.hung:
+                target.shutdown(socket.SHUT_WR)
             return
         _reset(target)
+
+    def _last_bytes(self, one: _Connection, piece: bytes) -> bytes:
+        """What of the piece still passes."""
+        left = max(one.left or 0, 0)
+        one.left = left - len(piece)
+        return piece[:left]
 
 
 def _reset(one: socket.socket) -> None:

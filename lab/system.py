@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -39,8 +39,16 @@ class System:
     behaviour: dict[str, dict[str, Any]] = field(default_factory=dict)
     daemon_settings: dict[str, Any] = field(default_factory=dict)
     """Further keys of `config.json`."""
+    service_settings: dict[str, Any] = field(default_factory=dict)
+    """Further keys of every service file."""
+    broker_settings: dict[str, Any] = field(default_factory=dict)
+    """Further keys of every `rabbitmq` section."""
     broker_hosts: list[str] = field(default_factory=list)
     """Addresses at which the daemon finds its broker, if not the broker's own."""
+    database_settings: dict[str, Any] = field(default_factory=dict)
+    """Further keys of every `database` section."""
+    environment: dict[str, str] = field(default_factory=dict)
+    """Further variables of the daemon's environment."""
 
     @property
     def config(self) -> Path:
@@ -100,7 +108,12 @@ class System:
             "enabled": True,
             "instances": self.instances.get(service, 1),
             "behaviour": {**behaviour, **self.behaviour.get(service, {})},
-            "database": {"host": base.host, "port": base.port, "database": base.database},
+            "database": {
+                "host": base.host,
+                "port": base.port,
+                "database": base.database,
+                **self.database_settings,
+            },
             "rabbitmq": {
                 "hosts": self.broker_hosts or [f"{host}:{port}" for host, port in broker.hosts],
                 "vhost": broker.virtual_host,
@@ -110,11 +123,18 @@ class System:
                 "queue": service,
                 "bindings": [routing_key(service)],
                 "retry_delays_s": [0.5, 1, 2],
+                **self.broker_settings,
             },
+            **self.service_settings,
         }
 
     def start_daemon(self) -> None:
-        """Starts uploaderd as an operator would; its output goes to `log`."""
+        """Starts uploaderd as an operator would, and waits until every service takes messages."""
+        self.launch_daemon()
+        self._await_consumers()
+
+    def launch_daemon(self) -> None:
+        """Starts uploaderd, and does not wait; its output goes to `log`."""
         command = [sys.executable, "-m", "uploaderd", "-c", str(self.config)]
         with self.log.open("ab") as log:
             self.daemon = subprocess.Popen(
@@ -124,8 +144,8 @@ class System:
                 stderr=log,
                 cwd=ROOT,
                 start_new_session=True,
+                env={**os.environ, **self.environment},
             )
-        self._await_consumers()
 
     def _await_consumers(self) -> None:
         """Waits until every service takes messages, so that nothing is asked of a deaf one."""
@@ -197,25 +217,28 @@ def _consumers(asking: pika.BlockingConnection, queue: str) -> int:
 
 
 @contextlib.contextmanager
-def running(folder: Path) -> Iterator[System]:
+def running(folder: Path, environment: Mapping[str, str] | None = None) -> Iterator[System]:
     """A system whose catalog is made and whose configuration is written; no daemon yet."""
-    system = start(folder)
+    system = start(folder, environment)
     try:
         yield system
     finally:
         system.stop()
 
 
-def start(folder: Path) -> System:
-    """As `running`, for those who stop it themselves."""
+def start(folder: Path, environment: Mapping[str, str] | None = None) -> System:
+    """As `running`, for those who stop it themselves.
+
+    `environment` holds further variables for the database and the daemon.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     broker = rabbitmq.start(folder / "broker")
     try:
-        base = database.start(folder / "database")
+        base = database.start(folder / "database", environment=environment)
     except BaseException:
         broker.stop()
         raise
-    system = System(folder, broker, base)
+    system = System(folder, broker, base, environment=dict(environment or {}))
     try:
         migrate(base.settings)
         system.configure()

@@ -136,6 +136,9 @@ class Link:
 
     def _on_open(self, connection: Any) -> None:
         self._reason = None
+        if self._closing:
+            connection.close()
+            return
         self.session = Session(
             connection, self.settings, self._wants, self._on_ready, self._on_failure
         )
@@ -192,8 +195,9 @@ class Link:
         connection = self._connection
         if connection is None or connection.is_closed:
             self._loop.stop()
-        elif not connection.is_closing:
+            return
+        if connection.is_open:
             connection.close()
-        else:
-            # A broker that does not answer our goodbye is not waited for.
-            self._loop.call_later(FLUSH_TIMEOUT_S, self._loop.stop)
+        # One that is just opening is closed when it is open, for pika 1.4 fails otherwise. A broker
+        # that does not answer is not waited for.
+        self._loop.call_later(FLUSH_TIMEOUT_S, self._loop.stop)

@@ -5,12 +5,12 @@ from __future__ import annotations
 import hashlib
 import platform
 import random
-import time
 import traceback
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from uploaderd import clock
 from uploaderd.broker import topology
 from uploaderd.broker.job import Outgoing
 from uploaderd.config.settings import BrokerSettings, QueueSettings
@@ -85,7 +85,7 @@ def after(
     headers = {
         **kept,
         FAILURES: failures,
-        FIRST_FAILURE: str(received.headers.get(FIRST_FAILURE) or f"{time.time():.3f}"),
+        FIRST_FAILURE: str(received.headers.get(FIRST_FAILURE) or f"{clock.seconds():.3f}"),
         CODE: error.code if isinstance(error, UploaderError) else "unexpected",
         ERROR: _text(error, expected),
         TRACEBACK: digest(error),
@@ -135,7 +135,7 @@ def _again(received: Received, headers: Mapping[str, Any], queue: QueueSettings)
 def _dead(
     received: Received, headers: Mapping[str, Any], broker: BrokerSettings, queue: QueueSettings
 ) -> Outgoing:
-    headers = {**headers, DIED_AT: f"{time.time():.3f}"}
+    headers = {**headers, DIED_AT: f"{clock.seconds():.3f}"}
     return _copy(received, headers, topology.dead_exchange(broker), queue.name)
 
 

@@ -7,17 +7,18 @@ NaN for a measure; `EPOCH` stands for an unknown time.
 from __future__ import annotations
 
 import math
-import time
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+
+from uploaderd import clock
 
 EPOCH = datetime.fromtimestamp(0, UTC)
 STAGES = ("discovered", "fetched", "processed", "failed", "trashed")
 
 
-def now() -> datetime:
-    """The present time in UTC."""
-    return datetime.now(UTC)
+_RANKS = {"discovered": 0, "failed": 0, "fetched": 1, "trashed": 2, "processed": 2}
+_TIME_BITS = (1 << 61) - 1
+"""Nanoseconds since 1970 need no more until 2043."""
 
 
 @dataclass(frozen=True)
@@ -33,7 +34,7 @@ class HostRow:
     last_contact: datetime = EPOCH
     last_error: str = ""
     """Text of the last contact's failure; empty after a good one."""
-    updated_at: datetime = field(default_factory=now)
+    updated_at: datetime = field(default_factory=clock.now)
 
 
 @dataclass(frozen=True)
@@ -55,7 +56,7 @@ class HostEventRow:
     duration_s: float = 0.0
     host_uid: str = ""
     message_id: str = ""
-    at: datetime = field(default_factory=now)
+    at: datetime = field(default_factory=clock.now)
 
 
 @dataclass(frozen=True)
@@ -83,7 +84,17 @@ class FileRow:
     fetch_s: float = 0.0
     process_s: float = 0.0
     message_id: str = ""
-    version: int = field(default_factory=time.time_ns)
+    version: int = 0
+    """The stage's rank first and the time second; 0 here means now.
+
+    A file's way only goes forward: neither a clock that was set back nor the late row of an
+    interrupted backup makes a settled file one that still waits.
+    """
+
+    def __post_init__(self) -> None:
+        """Gives the version the rank of the stage, whatever row it was copied from."""
+        time_ns = self.version & _TIME_BITS or clock.nanoseconds()
+        object.__setattr__(self, "version", _RANKS[self.stage] * (_TIME_BITS + 1) + time_ns)
 
 
 @dataclass(frozen=True)
@@ -132,7 +143,7 @@ class SpectrumRow:
     profile_min: list[int] = field(default_factory=list)
     profile_p90: list[int] = field(default_factory=list)
     parser_version: int = 1
-    ingested_at: datetime = field(default_factory=now)
+    ingested_at: datetime = field(default_factory=clock.now)
 
 
 @dataclass(frozen=True)
@@ -149,4 +160,4 @@ class SiteRow:
     county: str = ""
     district: str = ""
     source: str = "unknown"
-    updated_at: datetime = field(default_factory=now)
+    updated_at: datetime = field(default_factory=clock.now)

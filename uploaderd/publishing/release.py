@@ -21,11 +21,10 @@ import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from uploaderd import crash_points
+from uploaderd import clock, crash_points
 from uploaderd.errors import RepositoryError
 from uploaderd.repository.placement import sync_folder, unwritable
 
@@ -109,7 +108,7 @@ def begin(folder: Path) -> Release:
         for unfinished in (folder / "versions").glob("*"):
             if not (unfinished / MANIFEST).exists():
                 shutil.rmtree(unfinished)
-        release = Release(folder, datetime.now(UTC).strftime("%Y%m%dT%H%M%S%fZ"))
+        release = Release(folder, clock.now().strftime("%Y%m%dT%H%M%S%fZ"))
         release.path.mkdir(parents=True)
     except OSError as error:
         raise unwritable(folder, error) from error

@@ -6,11 +6,10 @@ import logging
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Protocol
 
-from uploaderd import crash_points
+from uploaderd import clock, crash_points
 from uploaderd.broker.job import Job
 from uploaderd.catalog import files
 from uploaderd.catalog.client import Catalog
@@ -109,7 +108,7 @@ class Arrivals:
             sha256=outcome.sha256,
             verified=outcome.verified,
             path=self.repository.relative(outcome.wanted.target),
-            fetched_at=datetime.now(UTC),
+            fetched_at=clock.now(),
         )
         self._rows.append(row)
         self._messages.append(_message(row))

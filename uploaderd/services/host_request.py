@@ -7,9 +7,9 @@ anything else is done, because Zabbix waits for it; what it tells is the state b
 from __future__ import annotations
 
 import logging
-import time
 from datetime import timedelta
 
+from uploaderd import clock
 from uploaderd.broker.job import Job
 from uploaderd.catalog.client import Catalog
 from uploaderd.catalog.status import host_status
@@ -72,6 +72,6 @@ class HostRequestService:
             return
         record.note(self._catalog, station, "request", text=tag, message_id=job.message_id)
         body = {**vars(station), **{key: job.body[key] for key in PASSED_ON if key in job.body}}
-        body["asked_at"] = time.time()
+        body["asked_at"] = clock.seconds()
         job.publish("backup", {key: value for key, value in body.items() if value != ""})
         log.info("a backup is enqueued")

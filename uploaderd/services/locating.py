@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 
-from uploaderd import crash_points, geo
+from uploaderd import clock, crash_points, geo
 from uploaderd.catalog.client import Catalog
 from uploaderd.catalog.rows import SiteRow
 from uploaderd.formats import Position
@@ -55,7 +54,7 @@ def locate(catalog: Catalog, position: Position | None) -> Location:
             latitude=site.latitude,
             longitude=site.longitude,
             fixes=site.fixes,
-            updated_at=datetime.now(UTC),
+            updated_at=clock.now(),
         )
         _insert(catalog, moved)
     return _location(row)

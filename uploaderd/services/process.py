@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from uploaderd import crash_points
+from uploaderd import clock, crash_points
 from uploaderd.broker.job import Job
 from uploaderd.catalog import files, spectra
 from uploaderd.catalog.client import Catalog
@@ -110,7 +110,7 @@ class ProcessService:
         else:
             row = self._catalogue(file, recording)
         seconds = time.monotonic() - began
-        settled = replace(row, processed_at=datetime.now(UTC), process_s=seconds)
+        settled = replace(row, processed_at=clock.now(), process_s=seconds)
         crash_points.reached("settled-row:before")
         self._catalog.insert("files", [settled])
         crash_points.reached("settled-row:after")

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
-from uploaderd import crash_points
+from uploaderd import clock, crash_points
 from uploaderd.catalog.client import Catalog
 from uploaderd.catalog.rows import HostEventRow, HostRow
 from uploaderd.errors import MessageError
@@ -82,7 +82,7 @@ def remember_contact(catalog: Catalog, station: Station) -> None:
     Raises:
         CatalogError: the database cannot be reached.
     """
-    _insert(catalog, HostRow(**vars(station), last_contact=datetime.now(UTC)))
+    _insert(catalog, HostRow(**vars(station), last_contact=clock.now()))
 
 
 def _insert(catalog: Catalog, row: HostRow) -> None:

@@ -9,8 +9,9 @@ import pytest
 from lab.database import Database
 from uploaderd.catalog import Catalog, files, migrate
 from uploaderd.catalog.ids import file_id, spectrum_id
-from uploaderd.catalog.rows import EPOCH, FileRow, HostEventRow, HostRow, SiteRow, SpectrumRow, now
+from uploaderd.catalog.rows import EPOCH, FileRow, HostEventRow, HostRow, SiteRow, SpectrumRow
 from uploaderd.catalog.status import host_status
+from uploaderd.clock import now
 from uploaderd.errors import CatalogError, MessageError
 
 
