@@ -19,6 +19,7 @@ from tests.chaos.fleet import Fleet
 from uploaderd.crash_points import POINTS
 
 Act = Callable[[Fleet, random.Random], None]
+AT_POINTS = 0.55
 CLOCK_STEPS_S = (-86_400, -3_600, -90, -2, 2, 90, 3_600, 86_400)
 
 
@@ -179,15 +180,17 @@ KINDS = (
 
 
 def plan(chance: random.Random, count: int, left_out: frozenset[str]) -> list[str]:
-    """Names of `count` faults: every crash point with every signal, the rest by their shares.
+    """Names of `count` faults: a good half at crash points, the rest by their shares.
 
-    With more faults the crash points come again and again, as about half of all. `left_out` are
-    kinds that this machine does not permit.
+    From 200 faults on, every crash point comes with every signal, with more faults again and
+    again. `left_out` are kinds that this machine does not permit.
     """
     everywhere = [f"{name} at {point}" for point in POINTS for name in SIGNALS]
-    passes = max(1, round(0.5 * count / len(everywhere)))
-    at_points = [one for _ in range(passes) for one in chance.sample(everywhere, len(everywhere))]
-    at_points = at_points[:count]
+    wanted = round(AT_POINTS * count)
+    at_points: list[str] = []
+    while len(at_points) < wanted:
+        at_points += chance.sample(everywhere, len(everywhere))
+    del at_points[wanted:]
     kinds = [kind for kind in KINDS if kind.name not in left_out]
     whole = sum(kind.share for kind in kinds)
     rest: list[str] = []

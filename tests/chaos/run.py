@@ -129,6 +129,11 @@ class Workload:
         for post in self._here.posts:
             if measure and post.backlog < BACKLOG:
                 self._here.measure(post, 2, broken=(self._turns + post.host) % 3 == 0)
+            elif self._turns % 3:
+                continue
+            else:
+                # Its last run may have been kept off by our flag.
+                post.station.run_agent()
             self.counts["requests_attempted"] += 1
             self.counts["requests_confirmed"] += self._here.ask(post)
         if self._turns % 3 == 0:
@@ -149,8 +154,6 @@ def _settle(here: Fleet, work: Workload) -> None:
         with contextlib.suppress(UploaderError):
             if account.settled(here):
                 return
-        for post in here.posts:
-            post.station.run_agent()
         work.turn(measure=False)
 
 

@@ -78,6 +78,8 @@ class Letter:
             "age_s": None if self.age_s is None else round(self.age_s, 1),
             "attempt": self.headers.get(retry.ATTEMPT),
             "first_failure": self.headers.get(retry.FIRST_FAILURE),
+            "host": self.headers.get(retry.HOST),
+            "file": self.headers.get(retry.FILE),
             "traceback": self.headers.get(retry.TRACEBACK),
             "machine": self.headers.get(retry.MACHINE),
             "body": messages.redact(self.decoded()),

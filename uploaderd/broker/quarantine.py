@@ -16,6 +16,13 @@ import os
 import uuid
 from pathlib import Path
 
+from uploaderd.broker.retry import DELIVERED, QuarantinedError, Received
+
+DEATH_LIMIT = 2
+DELIVERY_LIMIT = 15
+"""Deliveries of one message, as the broker counts them, before it is quarantined. A broken
+connection counts as well as a death, so this is far above the limit of our own notes;
+it is below 20, after which RabbitMQ 4 drops what no policy says to keep."""
 SLOT = 16
 _EMPTY = bytes(SLOT)
 
@@ -87,6 +94,25 @@ class FlightNotes:
             if key != _EMPTY:
                 with (self._suspects / key.hex()).open("ab") as count:
                     count.write(b"x")
+
+
+def refuse_poison(notes: FlightNotes | None, received: Received) -> None:
+    """Raises QuarantinedError for a redelivery that costs a process, or a connection, each time."""
+    deaths = 0
+    if notes is not None:
+        notes.gather()
+        deaths = notes.deaths(received.message_id)
+    if deaths >= DEATH_LIMIT:
+        raise QuarantinedError(
+            f"The process died {deaths} times while it had this message at work.",
+            hint="Find out why before it is replayed.",
+        )
+    count = received.headers.get(DELIVERED, 0)
+    if type(count) is int and count >= DELIVERY_LIMIT:
+        raise QuarantinedError(
+            f"The message was delivered {count} times and never settled.",
+            hint="Processes or connections that end while it is at work make it so.",
+        )
 
 
 def _key(message_id: str) -> bytes:

@@ -6,15 +6,16 @@ import hashlib
 import platform
 import random
 import traceback
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from uploaderd import clock
+from uploaderd import clock, messages
 from uploaderd.broker import topology
+from uploaderd.broker.features import Features
 from uploaderd.broker.job import Outgoing
 from uploaderd.config.settings import BrokerSettings, QueueSettings
-from uploaderd.errors import BrokerError, Disposition, UploaderError
+from uploaderd.errors import BrokerError, Disposition, MessageError, UploaderError
 from uploaderd.messages.redaction import redact
 from uploaderd.observe.counters import COUNTERS
 
@@ -31,7 +32,15 @@ TRACEBACK = PREFIX + "traceback"
 """Digest of the places in the program that the error went through: equal for equal faults."""
 MACHINE = PREFIX + "machine"
 SERVICE = PREFIX + "service"
+HOST = PREFIX + "host"
+FILE = PREFIX + "file"
+"""The station and the station's file that the message is about, if it names them."""
 DIED_AT = PREFIX + "died-at"
+ACQUIRED = "x-acquired-count"
+"""How often the broker has given the message out before: RabbitMQ from 4.3 on."""
+DELIVERED = "x-delivery-count"
+"""Failed deliveries; before 4.3 every delivery that was not acknowledged."""
+_BROKERS = ("x-death", "x-first-death", "x-last-death", DELIVERED, ACQUIRED)
 
 
 class UnroutableError(BrokerError):
@@ -66,8 +75,53 @@ class Received:
 
     @property
     def attempt(self) -> int:
-        """Number of this attempt, from 1."""
-        return _count(self.headers, ATTEMPT, 1)
+        """Number of this attempt, from 1; what the broker gave out again by itself counts, too."""
+        return _count(self.headers, ATTEMPT, 1) + _count(self.headers, ACQUIRED, 0)
+
+    @property
+    def failures(self) -> int:
+        """How many attempts have failed so far, by our own count and by the broker's."""
+        given_back = _count(self.headers, DELIVERED, 0) if ACQUIRED in self.headers else 0
+        return _count(self.headers, FAILURES, 0) + given_back
+
+
+@dataclass(frozen=True)
+class GiveBack:
+    """The broker is to deliver the message again after its own delay (RabbitMQ 4.3)."""
+
+    failed: bool
+    """Whether the attempt counts towards the limit."""
+
+
+Outcome = Sequence[Outgoing] | GiveBack
+"""What is to be done before a delivery is over."""
+
+
+def outcome(
+    error: Exception,
+    received: Received,
+    broker: BrokerSettings,
+    queue: QueueSettings,
+    features: Features,
+) -> Outcome:
+    """What a failure leads to: by `retry_by`, as far as the broker has the means."""
+    if queue.retry_by == "broker" and features.delayed_retry:
+        back = given_back(error, received, queue)
+        if back is not None:
+            COUNTERS.add("retries_total", code=_code(error))
+            return back
+    return [counted(error, received, broker, queue)]
+
+
+def given_back(error: Exception, received: Received, queue: QueueSettings) -> GiveBack | None:
+    """What `after` decides, for a broker that delays retries itself; None: a dead letter."""
+    disposition = _disposition(error)
+    if disposition is Disposition.NEVER:
+        return None
+    failed = disposition is Disposition.FAILED
+    if failed and received.failures + 1 >= queue.retry_limit:
+        return None
+    return GiveBack(failed)
 
 
 def after(
@@ -78,19 +132,19 @@ def after(
     NOT_NOW waits without a limit, FAILED until `queue.retry_limit` attempts have failed, NEVER is
     a dead letter at once. An error that is not of our family counts as FAILED.
     """
-    expected = isinstance(error, UploaderError)
-    disposition = error.disposition if isinstance(error, UploaderError) else Disposition.FAILED
-    failures = _count(received.headers, FAILURES, 0) + (disposition is Disposition.FAILED)
-    kept = {key: value for key, value in received.headers.items() if not key.startswith("x-death")}
+    disposition = _disposition(error)
+    failures = received.failures + (disposition is Disposition.FAILED)
+    kept = {key: value for key, value in received.headers.items() if not key.startswith(_BROKERS)}
     headers = {
         **kept,
         FAILURES: failures,
         FIRST_FAILURE: str(received.headers.get(FIRST_FAILURE) or f"{clock.seconds():.3f}"),
-        CODE: error.code if isinstance(error, UploaderError) else "unexpected",
-        ERROR: _text(error, expected),
+        CODE: _code(error),
+        ERROR: _text(error),
         TRACEBACK: digest(error),
         MACHINE: platform.node(),
         SERVICE: queue.name,
+        **_subject(received.body),
     }
     spent = disposition is Disposition.FAILED and failures >= queue.retry_limit
     if spent or disposition is Disposition.NEVER:
@@ -118,7 +172,7 @@ def digest(error: BaseException) -> str:
 
 def fresh_headers(headers: Mapping[str, Any]) -> dict[str, Any]:
     """Headers without the history of failures, for a message that starts anew."""
-    own = (PREFIX, "x-death", "x-first-death", "x-last-death", "x-delivery-count")
+    own = (PREFIX, *_BROKERS)
     return {key: value for key, value in headers.items() if not key.startswith(own)}
 
 
@@ -165,6 +219,27 @@ def _count(headers: Mapping[str, Any], key: str, default: int) -> int:
     return value if type(value) is int and 0 <= value < 1 << 31 else default
 
 
-def _text(error: Exception, expected: bool) -> str:
-    text = str(error) if expected else f"{type(error).__name__}: {error}"
+def _disposition(error: Exception) -> Disposition:
+    return error.disposition if isinstance(error, UploaderError) else Disposition.FAILED
+
+
+def _code(error: Exception) -> str:
+    return error.code if isinstance(error, UploaderError) else "unexpected"
+
+
+def _subject(body: bytes) -> dict[str, str]:
+    """Which station and file a message is about, for whoever looks at a dead letter."""
+    try:
+        values = messages.decode(body)
+    except MessageError:
+        return {}
+    if not isinstance(values, dict):
+        return {}
+    host = values.get("host_id") or values.get("host_uid") or values.get("host_add")
+    named = {HOST: host, FILE: values.get("remote_path")}
+    return {key: str(value)[:500] for key, value in named.items() if value}
+
+
+def _text(error: Exception) -> str:
+    text = str(error) if isinstance(error, UploaderError) else f"{type(error).__name__}: {error}"
     return str(redact(text))[:2000]

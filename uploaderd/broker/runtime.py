@@ -22,8 +22,8 @@ from uploaderd.broker import retry, topology
 from uploaderd.broker.delivery import Delivery
 from uploaderd.broker.job import Job, Outgoing
 from uploaderd.broker.link import Link
-from uploaderd.broker.quarantine import FlightNotes
-from uploaderd.broker.retry import QuarantinedError, Received
+from uploaderd.broker.quarantine import FlightNotes, refuse_poison
+from uploaderd.broker.retry import GiveBack, Outcome
 from uploaderd.broker.session import LostError, Session, Wants
 from uploaderd.config.settings import BrokerSettings, QueueSettings
 from uploaderd.errors import BrokerError, MessageError, UploaderError
@@ -33,11 +33,6 @@ log = logging.getLogger(__name__)
 
 BEAT_S = 1.0
 COALESCE_S = 0.002
-DEATH_LIMIT = 2
-DELIVERY_LIMIT = 15
-"""Deliveries of one message, as the broker counts them, before it is quarantined. A broken
-connection counts as well as a death, so this is far above the limit of our own notes;
-it is below 20, after which RabbitMQ 4 drops what no policy says to keep."""
 REMEMBERED = 1000
 RESCUE_DELAY_S = 5.0
 
@@ -74,7 +69,7 @@ class Runtime:
         self._inbox: queues.SimpleQueue[Delivery | None] = queues.SimpleQueue()
         # Outcomes that could not be told to the broker: a redelivery is settled by them, and the
         # work is not done again.
-        self._unsettled: OrderedDict[str, Sequence[Outgoing]] = OrderedDict()
+        self._unsettled: OrderedDict[str, Outcome] = OrderedDict()
         wants = Wants(
             parts=topology.plan(broker, queue),
             declare=queue.declare,
@@ -146,7 +141,7 @@ class Runtime:
                 delivery = self._inbox.get(timeout=BEAT_S)
             except queues.Empty:
                 continue
-            # What came over a connection that is gone will come again over the next one.
+            # What came over a connection that is gone comes again over the next one.
             if delivery is None or delivery.lost() or self._stop.is_set():
                 continue
             outgoing = self._outcome(slot, delivery)
@@ -161,7 +156,7 @@ class Runtime:
                 woken = now
                 self._link.wake()
 
-    def _outcome(self, slot: int, delivery: Delivery) -> Sequence[Outgoing]:
+    def _outcome(self, slot: int, delivery: Delivery) -> Outcome:
         received = delivery.received()
         job = Job(
             body={},
@@ -180,7 +175,7 @@ class Runtime:
                 known = self._unsettled.pop(received.message_id, None)
                 if known is not None:
                     return known
-                self._refuse_poison(received)
+                refuse_poison(notes, received)
             body = messages.decode(delivery.body)
             messages.validate(self._kind, body)
             if not isinstance(body, dict):
@@ -193,10 +188,10 @@ class Runtime:
             self._handle(job)
         except UploaderError as error:
             log.warning("Message %s: %s (%s)", received.message_id, error, error.code)
-            return self._failure(error, received, job)
+            return self._failure(error, job, delivery)
         except Exception as error:
             log.exception("Message %s: unexpected %s", received.message_id, type(error).__name__)
-            return self._failure(error, received, job)
+            return self._failure(error, job, delivery)
         finally:
             if notes is not None:
                 notes.clear(slot)
@@ -204,28 +199,12 @@ class Runtime:
                     notes.forget(received.message_id)
         return job.outgoing
 
-    def _refuse_poison(self, received: Received) -> None:
-        deaths = 0
-        if self._notes is not None:
-            self._notes.gather()
-            deaths = self._notes.deaths(received.message_id)
-        if deaths >= DEATH_LIMIT:
-            raise QuarantinedError(
-                f"The process died {deaths} times while it had this message at work.",
-                hint="Find out why before it is replayed.",
-            )
-        count = received.headers.get("x-delivery-count", 0)
-        if type(count) is int and count >= DELIVERY_LIMIT:
-            raise QuarantinedError(
-                f"The message was delivered {count} times and never settled.",
-                hint="Processes or connections that end while it is at work make it so.",
-            )
-
-    def _failure(self, error: Exception, received: Received, job: Job) -> Sequence[Outgoing]:
+    def _failure(self, error: Exception, job: Job, delivery: Delivery) -> Outcome:
         if job.reply_to:
             text = str(error) if isinstance(error, UploaderError) else "An unexpected error."
             job.reply({"status": 0, "message": text})
-        return [retry.counted(error, received, self._broker, self._queue)]
+        received, features = delivery.received(), delivery.session.features
+        return retry.outcome(error, received, self._broker, self._queue, features)
 
     def _reply(self, delivery: Delivery, body: bytes) -> None:
         properties = delivery.properties
@@ -262,10 +241,12 @@ class Runtime:
         COUNTERS.set("messages_in_flight", count)
         COUNTERS.set("oldest_queued_at", oldest)
 
-    def _settle(self, delivery: Delivery, outgoing: Sequence[Outgoing]) -> None:
+    def _settle(self, delivery: Delivery, outgoing: Outcome) -> None:
         session = delivery.session
         if not session.alive:
             self._remember(delivery, outgoing)
+        elif isinstance(outgoing, GiveBack):
+            session.give_back(delivery.tag, failed=outgoing.failed)
         elif outgoing:
             crash_points.reached("outcome-sent:before")
             session.publish(outgoing, functools.partial(self._published, delivery, outgoing))
@@ -294,7 +275,7 @@ class Runtime:
             later = functools.partial(self._settle, delivery, outgoing)
             self._link.call_later(RESCUE_DELAY_S, later)
 
-    def _remember(self, delivery: Delivery, outgoing: Sequence[Outgoing]) -> None:
+    def _remember(self, delivery: Delivery, outgoing: Outcome) -> None:
         self._unsettled[delivery.received().message_id] = outgoing
         while len(self._unsettled) > REMEMBERED:
             self._unsettled.popitem(last=False)

@@ -18,6 +18,7 @@ import pika
 
 from uploaderd import crash_points
 from uploaderd.broker import ages, topology
+from uploaderd.broker.features import Features
 from uploaderd.broker.job import Outgoing
 from uploaderd.broker.retry import RefusedError, UnroutableError
 from uploaderd.broker.topology import Binding, Exchange, Part, Queue
@@ -62,6 +63,7 @@ class Session:
     on_ready: Callable[[], None]
     fail: Callable[[BaseException], None]
     alive: bool = True
+    features: Features = field(default_factory=Features)
     _held: deque[tuple[Sequence[Outgoing], Done]] = field(default_factory=deque)
     _pending: dict[int, tuple[str, _Batch]] = field(default_factory=dict)
     _returned: dict[str, str] = field(default_factory=dict)
@@ -77,6 +79,7 @@ class Session:
 
     def open(self) -> None:
         """Opens the channels, declares or checks the topology, and begins to consume."""
+        self.features = Features.of(self.connection.server_properties)
         self.connection.add_on_connection_blocked_callback(self._on_blocked)
         self.connection.add_on_connection_unblocked_callback(self._on_unblocked)
         self._follow(self._opening())
@@ -128,6 +131,14 @@ class Session:
     def ack_later(self, tag: int) -> None:
         """Acknowledges a delivery with the next `flush`."""
         self._to_ack.add(tag)
+
+    def give_back(self, tag: int, *, failed: bool) -> None:
+        """Has the broker deliver again after its own delay; `failed`: it counts as a failure."""
+        del self._outstanding[tag]
+        if failed:
+            self._work.basic_reject(tag, requeue=True)
+        else:
+            self._work.basic_nack(tag, requeue=True)
 
     def flush(self) -> None:
         """Sends the acknowledgements: one for a run of the oldest, one each for the others.

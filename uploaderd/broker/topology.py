@@ -4,9 +4,10 @@
        ▲                    └──the limit──► exchange.dead ──► queue.dead
        └──TTL── exchange.delay.60s (fanout: keeps the routing key)
 
-The main queue has its type as only argument: limits are policies, which can change without a new
-queue. Retry and delay queues are what their arguments make of them; a step that is changed in the
-configuration has another name, and so never meets a queue with other arguments.
+The main queue has its type as only argument (and its delay, if the broker is to see to retries):
+limits are policies, which can change without a new queue. Retry and delay queues are what their
+arguments make of them; a step that is changed in the configuration has another name, and so never
+meets a queue with other arguments.
 """
 
 from __future__ import annotations
@@ -62,7 +63,7 @@ def plan(broker: BrokerSettings, queue: QueueSettings) -> tuple[Part, ...]:
         Queue(dead_queue(queue), {**QUORUM, "x-delivery-limit": UNLIMITED}),
         Binding(dead_exchange(broker), dead_queue(queue), queue.name),
         *(_waiting(retry_queue(queue, step), step, "", queue.name) for step in _steps(queue)),
-        Queue(queue.name),
+        Queue(queue.name, {**QUORUM, **_delayed_retry(queue)}),
         *(Binding(broker.exchange, queue.name, key) for key in queue.bindings),
     )
 
@@ -100,6 +101,18 @@ def delay_exchange(broker: BrokerSettings, step_s: int) -> str:
 def delay_step(delay_s: float) -> int:
     """The shortest step that is at least the delay; the longest one for what is beyond it."""
     return next((step for step in DELAY_STEPS_S if step >= delay_s), DELAY_STEPS_S[-1])
+
+
+def _delayed_retry(queue: QueueSettings) -> dict[str, Any]:
+    # As arguments and not as a policy: what is given back to a queue without them comes again at
+    # once, and nobody could tell. The broker's delay is the least times the count of deliveries.
+    if queue.retry_by != "broker":
+        return {}
+    return {
+        "x-delayed-retry-type": "all",
+        "x-delayed-retry-min": int(min(queue.retry_delays_s) * 1000),
+        "x-delayed-retry-max": int(max(queue.retry_delays_s) * 1000),
+    }
 
 
 def _steps(queue: QueueSettings) -> Iterator[float]:

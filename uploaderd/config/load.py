@@ -152,7 +152,7 @@ def _queue(values: dict[str, Any]) -> QueueSettings:
     given = _lists_to_tuples(
         {
             key: values[key]
-            for key in ("prefetch", "retry_limit", "retry_delays_s", "declare")
+            for key in ("prefetch", "retry_limit", "retry_delays_s", "retry_by", "declare")
             if key in values
         }
     )

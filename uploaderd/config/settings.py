@@ -43,6 +43,9 @@ class QueueSettings:
     """Attempts of a message that failed (`Disposition.FAILED`) before it is a dead letter."""
     retry_delays_s: tuple[float, ...] = (5.0, 30.0, 120.0, 600.0)
     """Steps of the delay before a retry; the last one repeats."""
+    retry_by: str = "queues"
+    """`queues`: our own retry queues, on every broker. `broker`: delayed retry by the quorum queue
+    itself, where the broker has it (RabbitMQ 4.3), else our own queues."""
     declare: bool = True
     """False: the queue is only checked, for a user without configure permission."""
 
