@@ -135,10 +135,8 @@ class Session:
     def give_back(self, tag: int, *, failed: bool) -> None:
         """Has the broker deliver again after its own delay; `failed`: it counts as a failure."""
         del self._outstanding[tag]
-        if failed:
-            self._work.basic_reject(tag, requeue=True)
-        else:
-            self._work.basic_nack(tag, requeue=True)
+        send = self._work.basic_reject if failed else self._work.basic_nack
+        send(tag, requeue=True)
 
     def flush(self) -> None:
         """Sends the acknowledgements: one for a run of the oldest, one each for the others.
