@@ -1,10 +1,15 @@
-"""A bad link: a TCP proxy on loopback that delays, stalls, and breaks off at a chosen byte."""
+"""A bad link: a TCP proxy on loopback that delays, stalls, and breaks off at a chosen byte.
+
+`python -m lab.link PORT DELAY_S` is a delay line to the port: prints its own, runs until SIGTERM.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import signal
 import socket
 import struct
+import sys
 import threading
 from types import TracebackType
 
@@ -127,3 +132,15 @@ class Link:
             self._reset()
             raise ConnectionResetError("cut")
         return data
+
+
+def main() -> None:
+    """A delay line in a process of its own, so that it takes no turns with who uses it."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+    with Link(int(sys.argv[1]), delay_s=float(sys.argv[2])) as link:
+        print(link.port, flush=True)
+        signal.sigwait({signal.SIGTERM})
+
+
+if __name__ == "__main__":
+    main()
