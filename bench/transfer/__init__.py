@@ -16,7 +16,7 @@ import os
 import shutil
 import statistics
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -45,7 +45,8 @@ LINKS = {"loopback": 0.0, "20ms": 0.02, "200ms": 0.2}
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """What may be chosen, so that a run takes minutes."""
-    for name, known in {"set": SETS, "link": LINKS, "client": clients.CLIENTS}.items():
+    known: Iterable[str]
+    for name, known in (("set", SETS), ("link", LINKS), ("client", clients.CLIENTS)):
         parser.add_argument(
             f"--{name}", action="append", choices=known, help="may be repeated (default: all)"
         )
