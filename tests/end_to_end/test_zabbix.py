@@ -55,6 +55,15 @@ class Watched:
             for each in fired
         }
 
+    def await_values(self, host: str, wanted: set[str]) -> dict[str, str]:
+        """The values, once all that are wanted have come."""
+        try:
+            wait_until(lambda: wanted <= set(self.values(host)), PATIENCE_S)
+        except AssertionError as error:
+            missing = sorted(wanted - set(self.values(host)))
+            raise AssertionError(f"no values of {missing}; {self.errors(host)}") from error
+        return self.values(host)
+
     def errors(self, host: str) -> dict[str, str]:
         """What Zabbix says about items that it cannot make sense of."""
         items = self.zabbix.call("item.get", {"hostids": host, "output": ["key_", "error"]})
@@ -172,14 +181,28 @@ def test_the_daemon_is_watched_and_its_services_and_disks_are_found(watched: Wat
     running = {f"uploaderd.daemon.state[{service}/1]" for service in services}
     states = {f"uploaderd.daemon.service.state[{service}]" for service in services}
     wanted = of_disk | of_queue | running | states
-    wait_until(lambda: wanted <= set(watched.values(watched.daemon)), PATIENCE_S)
-    values = watched.values(watched.daemon)
+    values = watched.await_values(watched.daemon, wanted)
     assert {values[key] for key in running} == {"running"}
     assert {values[key] for key in states} <= {"running", "idle"}
     assert values["uploaderd.daemon.queue.dead[backup]"] == "0"
     assert 0 < float(values[f"uploaderd.daemon.disk.free[{folder}]"]) < 1e15
     assert 0 < float(values[f"uploaderd.daemon.disk.days[{folder}]"]) <= 3650
     assert watched.errors(watched.daemon) == {}
+
+
+def test_stations_are_found_by_what_the_catalog_knows(watched: Watched) -> None:
+    of_station = {
+        f"uploaderd.daemon.station.{what}[{watched.station}]"
+        for what in ("state", "reason", "code", "since")
+    }
+    counts = {f"uploaderd.daemon.stations[{state}]" for state in ("fine", "silent", "failed")}
+    more = {f"uploaderd.daemon.{what}" for what in ("catalog_error", "errors", "growth")}
+    values = watched.await_values(watched.daemon, of_station | counts | more)
+    state = values[f"uploaderd.daemon.station.state[{watched.station}]"]
+    assert state in ("fine", "running", "asked")
+    assert values["uploaderd.daemon.catalog_error"] == ""
+    assert values["uploaderd.daemon.stations[silent]"] == "0"
+    assert float(values["uploaderd.daemon.growth"]) > 0
 
 
 def test_a_dead_letter_fires_a_trigger(watched: Watched) -> None:
@@ -189,7 +212,7 @@ def test_a_dead_letter_fires_a_trigger(watched: Watched) -> None:
     )
     name = "host-request has dead letters"
     wait_until(lambda: name in watched.problems(watched.daemon), PATIENCE_S)
-    assert watched.problems(watched.daemon)[name]["queue"] == "host-request"
+    assert watched.problems(watched.daemon)[name] == {"scope": "data"}
 
 
 def test_a_silent_daemon_fires_a_trigger_whose_webhook_publishes_a_request(

@@ -1,10 +1,10 @@
-"""`/metrics`, `/healthz` and `/status.json` over HTTP, from the last status shown."""
+"""`/metrics`, `/healthz` and `/status.json` from the last status shown, and `/stations.json`."""
 
 from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
@@ -12,12 +12,15 @@ from uploaderd.config.settings import HttpSettings
 from uploaderd.observe.metrics import render
 from uploaderd.observe.status import DOWN, Status, as_json
 
+_PAGES = "there is /metrics, /healthz, /status.json, /stations.json\n"
+
 
 class Pages:
     """The server, in threads of its own; `close` it."""
 
-    def __init__(self, settings: HttpSettings) -> None:
-        """Listens at once. Raises OSError."""
+    def __init__(self, settings: HttpSettings, stations: Callable[[], dict[str, Any]]) -> None:
+        """Listens at once; `stations` gives the page of that name. Raises OSError."""
+        self.stations = stations
         self._server = ThreadingHTTPServer((settings.host, settings.port), _handler(self))
         self.port = int(self._server.server_address[1])
         self.status: dict[str, Any] = {}
@@ -39,7 +42,7 @@ class Pages:
 
 def _handler(pages: Pages) -> type[BaseHTTPRequestHandler]:
     class Handler(BaseHTTPRequestHandler):
-        """Answers GET for three paths."""
+        """Answers GET for four paths."""
 
         timeout = 10
 
@@ -52,10 +55,12 @@ def _handler(pages: Pages) -> type[BaseHTTPRequestHandler]:
                     self._send(200, "text/plain; version=0.0.4", render(pages.samples))
                 case "/status.json" if status:
                     self._send(200, "application/json", json.dumps(status) + "\n")
+                case "/stations.json":
+                    self._send(200, "application/json", json.dumps(pages.stations()) + "\n")
                 case "/healthz":
                     self._send(503 if down else 200, "text/plain", "down\n" if down else "up\n")
                 case _:
-                    self._send(404, "text/plain", "there is /metrics, /healthz, /status.json\n")
+                    self._send(404, "text/plain", _PAGES)
 
         def _send(self, code: int, kind: str, text: str) -> None:
             body = text.encode()

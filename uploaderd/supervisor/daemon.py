@@ -20,6 +20,7 @@ from uploaderd.observe.pages import Pages
 from uploaderd.observe.status import Status, write_status
 from uploaderd.supervisor import systemd
 from uploaderd.supervisor.board import Board
+from uploaderd.supervisor.fleet_page import FleetPage
 from uploaderd.supervisor.instance import Instance
 from uploaderd.supervisor.plan import Plan, read_plan
 from uploaderd.supervisor.watch import QueueWatch
@@ -45,7 +46,8 @@ class Supervisor:
         self._watch = QueueWatch(plan.daemon.status.look_interval_s)
         self._board = Board(self._watch)
         self._mailer = Mailer(plan.daemon.mail) if plan.daemon.mail else None
-        self._pages = Pages(plan.daemon.http) if plan.daemon.http.enabled else None
+        fleet = FleetPage(lambda: self._plan)
+        self._pages = Pages(plan.daemon.http, fleet) if plan.daemon.http.enabled else None
 
     def run(self) -> None:
         """Runs until it was told to stop and every worker has ended. Raises OSError."""

@@ -1,0 +1,55 @@
+"""`/stations.json`: all stations as the catalog knows them, asked for when somebody looks."""
+
+from __future__ import annotations
+
+import dataclasses
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+from uploaderd.errors import CatalogError
+from uploaderd.supervisor.plan import Plan
+
+FRESH_S = 10.0
+"""Who looks again so soon gets the same page: many watchers are no burden to the database."""
+_PATIENCE_S = 5.0
+
+
+class FleetPage:
+    """The page of a plan that may be exchanged by a reload; thread-safe."""
+
+    def __init__(self, plan: Callable[[], Plan]) -> None:
+        self._plan = plan
+        self._lock = threading.Lock()
+        self._page: dict[str, Any] = {"time": 0.0}
+
+    def __call__(self) -> dict[str, Any]:
+        """`time`, `catalog_error` (empty: none), `stations`, `errors` and `growth_bytes_a_day`."""
+        with self._lock:
+            if time.time() - self._page["time"] > FRESH_S:
+                self._page = {"time": time.time(), **_asked(self._plan())}
+            return self._page
+
+
+def _asked(plan: Plan) -> dict[str, Any]:
+    # The supervisor needs no database but for this page, and loads nothing of it until then.
+    from uploaderd.catalog import fleet
+    from uploaderd.catalog.client import Catalog
+
+    services = [job.settings for job in plan.jobs.values() if job.settings.queue.bindings]
+    nothing: dict[str, Any] = {"stations": [], "errors": [], "growth_bytes_a_day": None}
+    if not services:
+        return {"catalog_error": "no service has a database", **nothing}
+    database = services[0].database
+    settings = dataclasses.replace(database, timeout_s=min(_PATIENCE_S, database.timeout_s))
+    try:
+        with Catalog(settings) as catalog:
+            return {
+                "catalog_error": "",
+                "stations": fleet.stations(catalog, plan.daemon.status.station_silent_h),
+                "errors": fleet.errors_of_last_day(catalog),
+                "growth_bytes_a_day": round(fleet.growth(catalog)),
+            }
+    except CatalogError as error:
+        return {"catalog_error": str(error), **nothing}
