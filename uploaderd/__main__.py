@@ -20,19 +20,50 @@ from uploaderd.supervisor.plan import read_plan
 log = logging.getLogger(__name__)
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Runs until SIGTERM or SIGINT; a wrong configuration is one line and status 1."""
-    parser = argparse.ArgumentParser(prog="uploaderd", description=__doc__)
+EPILOG = """\
+exit status:
+  0 ended as it was told, or the configuration is valid; 1 the configuration is wrong, or the daemon
+  could not start: one line on standard error says why.
+
+signals:
+  SIGTERM, SIGINT finish the work in hand, and end; SIGHUP reads the configuration anew; SIGUSR1
+  writes the state of every instance to the log.
+"""
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The options of the daemon."""
+    parser = argparse.ArgumentParser(
+        prog="uploaderd",
+        description="Brings measurement files of monitoring stations home and catalogues them.",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     parser.add_argument("--version", action="version", version=f"uploaderd {__version__}")
     parser.add_argument(
-        "-c", "--config", type=Path, default=Path("/etc/uploaderd/config.json"), metavar="CONFIG"
+        "-c",
+        "--config",
+        type=Path,
+        default=Path("/etc/uploaderd/config.json"),
+        metavar="CONFIG",
+        help="the daemon's file; default: %(default)s",
     )
     parser.add_argument(
-        "-s", "--services", type=Path, default=Path("/etc/uploaderd/services.d"), metavar="FOLDER"
+        "-s",
+        "--services",
+        type=Path,
+        default=Path("/etc/uploaderd/services.d"),
+        metavar="FOLDER",
+        help="folder of the services' files; default: %(default)s",
     )
     parser.add_argument("-D", "--daemon", action="store_true", help="go to the background")
     parser.add_argument("--check", action="store_true", help="check the configuration and leave")
-    arguments = parser.parse_args(argv)
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs until SIGTERM or SIGINT; a wrong configuration is one line and status 1."""
+    arguments = build_parser().parse_args(argv)
     config, folder = arguments.config.absolute(), arguments.services.absolute()
     try:
         plan = read_plan(config, folder)

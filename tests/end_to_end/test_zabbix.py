@@ -202,7 +202,8 @@ def test_stations_are_found_by_what_the_catalog_knows(watched: Watched) -> None:
     assert state in ("fine", "running", "asked")
     assert values["uploaderd.daemon.catalog_error"] == ""
     assert values["uploaderd.daemon.stations[silent]"] == "0"
-    assert float(values["uploaderd.daemon.growth"]) > 0
+    growth = "uploaderd.daemon.growth"
+    wait_until(lambda: float(watched.values(watched.daemon)[growth]) > 0, PATIENCE_S)
 
 
 def test_a_dead_letter_fires_a_trigger(watched: Watched) -> None:
