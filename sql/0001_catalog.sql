@@ -24,7 +24,8 @@ CREATE TABLE IF NOT EXISTS host_events (
     host_uid LowCardinality(String) COMMENT 'The equipment''s own name',
     message_id String COMMENT 'Message that caused it' CODEC(ZSTD(3)),
     at DateTime64(3, 'UTC') COMMENT 'When' CODEC(DoubleDelta, ZSTD(1))
-) ENGINE = ReplacingMergeTree PARTITION BY toYYYYMM(at) ORDER BY (host_id, at, event, message_id)
+) ENGINE = ReplacingMergeTree PARTITION BY toYYYYMM(at) ORDER BY (host_id, event, at, message_id)
+SETTINGS index_granularity = 1024
 COMMENT 'What happened with stations; one row for one event of one message';
 
 CREATE TABLE IF NOT EXISTS files (

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -25,17 +25,15 @@ SELECT 'host' AS part, {number} AS host_id,
        [toFloat64(host_port), toFloat64(last_contact)] AS numbers
 FROM hosts FINAL WHERE host_id = {number}
 UNION ALL
-SELECT 'files', {number}, [],
-       [toFloat64(countIf(stage IN ('fetched', 'processed', 'failed', 'trashed'))),
-        toFloat64(countIf(stage = 'discovered')), toFloat64(countIf(stage = 'fetched')),
-        toFloat64(countIf(stage IN ('failed', 'trashed'))), toFloat64(max(processed_at))]
-FROM files FINAL WHERE host_id = {number}
+SELECT 'files', {number}, [stage], [toFloat64(count()), toFloat64(max(processed_at))]
+FROM files FINAL WHERE host_id = {number} GROUP BY stage
 UNION ALL
 SELECT 'events', {number},
        [argMaxIf(text, at, event IN %(told)s), argMaxIf(outcome, at, event IN %(told)s)],
        [toFloat64(maxIf(at, event = 'backup_done')), toFloat64(maxIf(at, event IN %(waiting)s)),
         toFloat64(maxIf(at, event IN %(ended)s)), toFloat64(now64(3))]
-FROM host_events WHERE host_id = {number} AND at > now() - INTERVAL 400 DAY
+FROM host_events
+WHERE host_id = {number} AND event IN %(events)s AND at > now() - INTERVAL 400 DAY
 """
 # Events are read as they lie: a repeated one changes neither a maximum nor the newest.
 # A union and no join: each part reads by its table's key, and nothing else costs time.
@@ -48,6 +46,7 @@ _EVENTS: Mapping[str, tuple[str, ...]] = {
     "told": ("backup_done", "backup_failed", "backup_waiting"),
     "waiting": WAITING,
     "ended": ENDED,
+    "events": WAITING + ENDED,
 }
 
 
@@ -95,12 +94,13 @@ def standing(catalog: Catalog, host_id: int | None = None, host_uid: str | None 
         message = f"Host {host_uid} is not known yet."
         unknown = dict.fromkeys(("id_host", *_ANSWERS), UNKNOWN)
         return Standing(None, {**unknown, "status": 1, "message": message}, None)
-    parts = {row["part"]: row for row in rows}
+    parts = {row["part"]: row for row in rows if row["part"] != "files"}
+    stages = {row["texts"][0]: row["numbers"] for row in rows if row["part"] == "files"}
     host = _host(number, parts["host"]) if "host" in parts else None
     _, waiting, ended, now = parts["events"]["numbers"]
     return Standing(
         host=host,
-        answer=_answer(number, host, parts["files"], parts["events"]),
+        answer=_answer(number, host, stages, parts["events"]),
         waiting_s=now - waiting if waiting > ended else None,
     )
 
@@ -121,23 +121,26 @@ def _host(number: int, row: Mapping[str, Any]) -> HostRow:
 
 
 def _answer(
-    number: int, host: HostRow | None, files: Mapping[str, Any], events: Mapping[str, Any]
+    number: int,
+    host: HostRow | None,
+    stages: Mapping[str, Sequence[float]],
+    events: Mapping[str, Any],
 ) -> dict[str, Any]:
-    here, discovered, fetched, failed, last_processing = files["numbers"]
+    counts = {stage: int(count) for stage, (count, _) in stages.items()}
     error, outcome = events["texts"]
     last_backup, waiting, ended, _ = events["numbers"]
     return {
         "id_host": number,
-        "host_files": int(here),
+        "host_files": sum(counts.values()) - counts.get("discovered", 0),
         "pending_host_task": int(waiting > ended),
         "last_host_check": (host.last_contact.timestamp() if host else 0) or UNKNOWN,
         "host_check_error": (host.last_error if host else "") or UNKNOWN,
-        "pending_backup": int(discovered),
+        "pending_backup": counts.get("discovered", 0),
         "last_backup": last_backup or UNKNOWN,
         "backup_error": error if outcome == "error" else UNKNOWN,
-        "pending_processing": int(fetched),
-        "processing_error": int(failed),
-        "last_processing": last_processing or UNKNOWN,
+        "pending_processing": counts.get("fetched", 0),
+        "processing_error": counts.get("failed", 0) + counts.get("trashed", 0),
+        "last_processing": max((last for _, last in stages.values()), default=0) or UNKNOWN,
         "status": 1,
         "message": "" if host else "The host is not known yet.",
     }

@@ -1,0 +1,109 @@
+from __future__ import annotations
+
+import random
+import threading
+from collections import Counter
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+
+from lab.database import Database
+from uploaderd.catalog import Catalog
+from uploaderd.catalog.ids import file_id
+from uploaderd.catalog.rows import STAGES, FileRow, HostEventRow, HostRow
+from uploaderd.catalog.status import host_status, standing
+from uploaderd.clock import now
+from uploaderd.errors import MessageError
+
+WRITERS = 4
+KEYS = ("host_files", "pending_backup", "pending_processing", "processing_error")
+
+
+def expected(newest: dict[str, str]) -> dict[str, int]:
+    """The counts of a status by the newest stage of each file."""
+    count = Counter(newest.values())
+    return {
+        "host_files": len(newest) - count["discovered"],
+        "pending_backup": count["discovered"],
+        "pending_processing": count["fetched"],
+        "processing_error": count["failed"] + count["trashed"],
+    }
+
+
+def work_of(writer: int) -> tuple[list[list[FileRow]], dict[str, str]]:
+    """Blocks of rows of 40 files in random order of stages, each block twice; the newest stages."""
+    chance = random.Random(writer)
+    blocks, newest = [], {}
+    versions: dict[str, int] = {}
+    for version in range(1, 31):
+        block = []
+        for number in chance.sample(range(40), 10):
+            path = f"/w{writer}/{number}"
+            mtime = chance.choice([1, 10**18]) if not number else number * 10**15
+            identity = file_id(7, path, 5, mtime)
+            stage = chance.choice(STAGES)
+            # An older version may come after a newer one.
+            of = version + chance.choice([0, 100])
+            if of > versions.get(identity, 0):
+                versions[identity], newest[identity] = of, stage
+            elif of == versions[identity]:
+                continue
+            block.append(FileRow(7, identity, path, 5, mtime, stage, version=of))
+        blocks += [block, block]
+    return blocks, newest
+
+
+def test_the_status_is_exact_while_writers_repeat_and_mix_their_rows(
+    catalog: Catalog, database: Database
+) -> None:
+    work = [work_of(writer) for writer in range(WRITERS)]
+    seen: list[dict[str, int]] = []
+    truth: dict[str, str] = {}
+    for _, newest in work:
+        truth |= newest
+
+    def write(blocks: list[list[FileRow]]) -> None:
+        with Catalog(catalog.settings) as mine:
+            for block in blocks:
+                mine.insert("files", block)
+
+    threads = [threading.Thread(target=write, args=(blocks,)) for blocks, _ in work]
+    for thread in threads:
+        thread.start()
+    while any(thread.is_alive() for thread in threads):
+        answer = host_status(catalog, host_id=7)
+        seen.append({key: answer[key] for key in KEYS})
+    for thread in threads:
+        thread.join()
+    answer = host_status(catalog, host_id=7)
+    assert {key: answer[key] for key in KEYS} == expected(truth)
+    totals = [one["host_files"] + one["pending_backup"] for one in seen]
+    assert totals == sorted(totals), "a file once told of is never forgotten"
+    assert all(total <= len(truth) for total in totals)
+    catalog.execute("OPTIMIZE TABLE files FINAL")
+    answer = host_status(catalog, host_id=7)
+    assert {key: answer[key] for key in KEYS} == expected(truth)
+
+
+def test_a_standing_tells_identity_status_and_the_backup_on_its_way(catalog: Catalog) -> None:
+    host = HostRow(3, "rfeye3", "station.example", 2222, "sensor", last_error="cut")
+    catalog.insert("hosts", [replace(host, host_add="old", updated_at=now() - timedelta(1)), host])
+    before = standing(catalog, host_uid="rfeye3")
+    assert before.host == replace(host, updated_at=before.host.updated_at if before.host else now())
+    assert before.waiting_s is None
+    catalog.insert("host_events", [HostEventRow(3, "request", at=now() - timedelta(seconds=90))])
+    asked = standing(catalog, host_id=3)
+    assert asked.waiting_s is not None
+    assert 89 < asked.waiting_s < 600
+    assert asked.answer["pending_host_task"] == 1
+    catalog.insert("host_events", [HostEventRow(3, "backup_done"), HostEventRow(3, "check")])
+    done = standing(catalog, host_id=3)
+    assert (done.waiting_s, done.answer["pending_host_task"]) == (None, 0)
+
+
+def test_a_station_that_nobody_named_has_a_standing(catalog: Catalog) -> None:
+    assert standing(catalog, host_id=9).host is None
+    assert standing(catalog, host_uid="nobody").answer["id_host"] == "N/A"
+    with pytest.raises(MessageError):
+        standing(catalog)
