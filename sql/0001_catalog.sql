@@ -49,7 +49,7 @@ CREATE TABLE IF NOT EXISTS files (
     fetch_s Float32 COMMENT 'Seconds of the transfer',
     process_s Float32 COMMENT 'Seconds of the processing',
     message_id String COMMENT 'Message that brought the stage' CODEC(ZSTD(3)),
-    version UInt64 COMMENT 'Version: the highest counts; nanoseconds since 1970' CODEC(ZSTD(1))
+    version UInt64 COMMENT 'Version: the highest counts; rank of the stage in the upper three bits, then nanoseconds since 1970' CODEC(ZSTD(1))
 ) ENGINE = ReplacingMergeTree(version) ORDER BY (host_id, file_id)
 SETTINGS fsync_after_insert = 1, fsync_part_directory = 1
 COMMENT 'The ledger: one row for each version of each file of a station; read through files_now';

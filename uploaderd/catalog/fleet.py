@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from uploaderd.catalog.client import Catalog
+from uploaderd.catalog.rows import TIME_BITS
 
 NEXT = {
     "fine": "its next request",
@@ -47,10 +48,10 @@ FROM (
     GROUP BY code, host_id
     UNION ALL
     SELECT error_code AS code, host_id, count() AS n,
-           max(fromUnixTimestamp64Nano(toInt64(version), 'UTC')) AS newest,
+           max(fromUnixTimestamp64Nano(toInt64(bitAnd(version, %(time_bits)s)), 'UTC')) AS newest,
            argMax(error_text, version) AS said
     FROM files_now WHERE stage IN ('failed', 'trashed')
-        AND version > toUnixTimestamp64Nano(now64(9) - INTERVAL 1 DAY)
+        AND bitAnd(version, %(time_bits)s) > toUnixTimestamp64Nano(now64(9) - INTERVAL 1 DAY)
     GROUP BY code, host_id
 ) GROUP BY code ORDER BY times DESC, code
 """
@@ -100,7 +101,7 @@ def errors_of_last_day(catalog: Catalog) -> list[dict[str, Any]]:
 
     Failures of backups and of single files. Raises CatalogError.
     """
-    return catalog.query(_ERRORS)
+    return catalog.query(_ERRORS, {"time_bits": TIME_BITS})
 
 
 def growth(catalog: Catalog) -> float:

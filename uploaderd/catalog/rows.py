@@ -17,8 +17,8 @@ STAGES = ("discovered", "fetched", "processed", "failed", "trashed")
 
 
 _RANKS = {"discovered": 0, "failed": 0, "fetched": 1, "trashed": 2, "processed": 2}
-_TIME_BITS = (1 << 61) - 1
-"""Nanoseconds since 1970 need no more until 2043."""
+TIME_BITS = (1 << 61) - 1
+"""Of a file row's version, those with nanoseconds since 1970, which need no more until 2043."""
 
 
 @dataclass(frozen=True)
@@ -93,8 +93,8 @@ class FileRow:
 
     def __post_init__(self) -> None:
         """Gives the version the rank of the stage, whatever row it was copied from."""
-        time_ns = self.version & _TIME_BITS or clock.nanoseconds()
-        object.__setattr__(self, "version", _RANKS[self.stage] * (_TIME_BITS + 1) + time_ns)
+        time_ns = self.version & TIME_BITS or clock.nanoseconds()
+        object.__setattr__(self, "version", _RANKS[self.stage] * (TIME_BITS + 1) + time_ns)
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from datetime import timedelta
 import pytest
 
 from lab.database import Database
-from uploaderd.catalog import Catalog
+from uploaderd.catalog import Catalog, fleet
 from uploaderd.catalog.ids import file_id
 from uploaderd.catalog.rows import STAGES, FileRow, HostEventRow, HostRow
 from uploaderd.catalog.status import host_status, standing
@@ -36,7 +36,7 @@ def work_of(writer: int) -> tuple[list[list[FileRow]], dict[str, str]]:
     chance = random.Random(writer)
     blocks, newest = [], {}
     versions: dict[str, int] = {}
-    for version in range(1, 31):
+    for version in range(1, 16):
         block = []
         for number in chance.sample(range(40), 10):
             path = f"/w{writer}/{number}"
@@ -44,12 +44,13 @@ def work_of(writer: int) -> tuple[list[list[FileRow]], dict[str, str]]:
             identity = file_id(7, path, 5, mtime)
             stage = chance.choice(STAGES)
             # An older version may come after a newer one.
-            of = version + chance.choice([0, 100])
-            if of > versions.get(identity, 0):
-                versions[identity], newest[identity] = of, stage
-            elif of == versions[identity]:
+            time = version + chance.choice([0, 100])
+            row = FileRow(7, identity, path, 5, mtime, stage, version=time)
+            if row.version == versions.get(identity):
                 continue
-            block.append(FileRow(7, identity, path, 5, mtime, stage, version=of))
+            if row.version > versions.get(identity, 0):
+                versions[identity], newest[identity] = row.version, stage
+            block.append(row)
         blocks += [block, block]
     return blocks, newest
 
@@ -107,3 +108,12 @@ def test_a_station_that_nobody_named_has_a_standing(catalog: Catalog) -> None:
     assert standing(catalog, host_uid="nobody").answer["id_host"] == "N/A"
     with pytest.raises(MessageError):
         standing(catalog)
+
+
+def test_errors_of_files_are_told_for_a_day(catalog: Catalog) -> None:
+    row = FileRow(7, file_id(7, "/a", 5, 1), "/a", 5, 1, "trashed", error_code="damaged")
+    old = replace(row, file_id=file_id(7, "/b", 5, 1), version=10**18)
+    catalog.insert("files", [row, old])
+    (error,) = fleet.errors_of_last_day(catalog)
+    assert (error["code"], error["times"]) == ("damaged", 1)
+    assert abs(error["last"] - now().timestamp()) < 600
