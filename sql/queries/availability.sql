@@ -1,8 +1,28 @@
--- Stations: share of the checks that went well, the last good one and the last error.
--- :since text 1970-01-01 first day, UTC
-SELECT host_id, any(host_uid) AS station, count() AS checks, round(countIf(outcome = 'ok') / count(), 4) AS available,
-       maxIf(at, outcome = 'ok') AS last_good, argMaxIf(code, at, outcome = 'error') AS last_code,
-       argMaxIf(text, at, outcome = 'error') AS last_error
-FROM host_events_now
-WHERE event IN ('check', 'backup_done', 'backup_failed', 'backup_waiting') AND at >= parseDateTime64BestEffort(%(since)s)
-GROUP BY host_id ORDER BY available, host_id
+-- Stations: share of the contacts that went well, the last good one, and why others failed. What failed for a reason
+-- of the server's own (its disk, database or broker) does not count against the station and is told beside.
+-- plot: bars x=station y=available
+-- :since text 1970-01-01 first moment, UTC
+-- :until text 2100-01-01 moment that counts no more, UTC
+-- :station text % station, LIKE pattern
+SELECT host_id, station, countIf(counts) AS contacts,
+       if(contacts > 0, round(countIf(counts AND outcome = 'ok') / contacts, 4), nan) AS available,
+       maxIf(at, outcome = 'ok') AS last_good,
+       arrayMap(reason -> concat(reason, ': ', toString(arrayCount(code -> code = reason,
+                                                                   groupArrayIf(code, counts AND outcome = 'error')))),
+                arraySort(groupUniqArrayIf(code, counts AND outcome = 'error'))) AS reasons,
+       argMaxIf(text, at, outcome = 'error') AS last_error, countIf(outcome = 'error' AND NOT counts) AS server_errors
+FROM (
+    SELECT host_id, anyIf(host_uid, host_uid != '') AS station
+    FROM (SELECT host_id, host_uid FROM hosts_now UNION ALL SELECT host_id, host_uid FROM host_events)
+    GROUP BY host_id
+) AS hosts
+LEFT JOIN (
+    SELECT host_id, toString(outcome) AS outcome, toString(code) AS code, text, at,
+           outcome = 'ok' OR code NOT IN ('repository', 'catalog', 'catalog_refused', 'broker', 'config',
+                                          'invalid_message') AS counts
+    FROM host_events_now
+    WHERE event IN ('backup_done', 'backup_failed', 'backup_waiting')
+      AND at >= parseDateTime64BestEffort(%(since)s, 3, 'UTC') AND at < parseDateTime64BestEffort(%(until)s, 3, 'UTC')
+) AS events USING (host_id)
+WHERE station LIKE %(station)s
+GROUP BY host_id, station ORDER BY available, host_id

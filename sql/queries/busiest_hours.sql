@@ -1,12 +1,51 @@
--- The busiest hours of a band: highest mean of the 90 %% levels, by station.
--- :since text 1970-01-01 first day, UTC
--- :until text 2100-01-01 first day that counts no more, UTC
+-- The busiest hours of a band: highest occupancy of its bins (frequency band occupancy of ITU-R SM.1880), by
+-- station, told from the level profiles as in `occupancy`.
+-- plot: bars x=hour y=occupancy label=station
+-- :since text 1970-01-01 first moment, UTC
+-- :until text 2100-01-01 moment that counts no more, UTC
 -- :station text % station, LIKE pattern
 -- :low int 0 Hz, lower edge
 -- :high int 1000000000000 Hz, upper edge
+-- :threshold float nan fixed threshold in the unit of the levels; nan: a dynamic one
+-- :margin float 10 dB of the dynamic threshold above the level that 10 % of a recording's levels do not exceed
 -- :count int 10 rows
-SELECT station, unit, toStartOfHour(time_start) AS hour, round(avg(level_p90), 2) AS level, sum(traces) AS samples
-FROM spectra_now
-WHERE time_start < parseDateTime64BestEffort(%(until)s) AND time_stop >= parseDateTime64BestEffort(%(since)s)
-  AND station LIKE %(station)s AND freq_start <= %(high)s AND freq_stop >= %(low)s AND isFinite(level_p90)
-GROUP BY station, unit, hour ORDER BY level DESC, station, unit, hour LIMIT %(count)s
+SELECT station, unit, toDateTime64(hour_number * 3600, 0, 'UTC') AS hour,
+       round(sum(seen * arraySum(arrayMap((c, share) -> c * share.2, counts, shares)))
+             / sum(seen * arraySum(counts)), 4) AS occupancy,
+       round(avgIf(level_p90, isFinite(level_p90)), 2) AS level_p90,
+       if(isNaN(%(threshold)s), concat('dynamic: 10 %% level + ', toString(%(margin)s), ' dB'), 'fixed') AS method,
+       round(avg(threshold), 2) AS threshold, round(avgIf(revisit_s, isFinite(revisit_s)), 3) AS revisit_s,
+       toUInt64(round(sum(seen))) AS samples, round(sum(within) / 1000, 1) AS observed_s
+FROM (
+    SELECT station, unit, points, traces, revisit_s, level_p90,
+           if(isNaN(%(threshold)s), level_p10 + %(margin)s, %(threshold)s) AS threshold,
+           10 * threshold AS edge, length(profile_max) AS bins,
+           arrayMap(k -> freq_start + (freq_stop - freq_start) / greatest(points - 1, 1) / 2
+                         * (intDiv(k * points, bins) + greatest(intDiv((k + 1) * points, bins), 1) - 1),
+                    range(bins)) AS middles,
+           arrayMap((level, middle) -> level != -32768 AND middle BETWEEN %(low)s AND %(high)s,
+                    profile_max, middles) AS counts,
+           arrayMap((low, p10, p50, p90, high, mean) -> multiIf(
+                        low > edge, (1, 1, 1),
+                        p10 > edge, (0.9, 0.95, 1),
+                        p50 > edge, (0.5, greatest(0.5, least(0.9, (mean - p10) / (p50 - p10))), 0.9),
+                        p90 > edge, (0.1, greatest(0.1, least(0.5, (mean - p50) / (p90 - p50))), 0.5),
+                        high > edge, (least(0.1, 1 / traces), least(0.1, 0.05 + 1 / traces / 2), 0.1),
+                        (0, 0, 0)),
+                    profile_min, profile_p10, profile_p50, profile_p90, profile_max, profile_mean) AS shares,
+           greatest(toUnixTimestamp64Milli(time_start), toUnixTimestamp64Milli(parseDateTime64BestEffort(%(since)s, 3, 'UTC'))) AS start,
+           least(toUnixTimestamp64Milli(time_stop), toUnixTimestamp64Milli(parseDateTime64BestEffort(%(until)s, 3, 'UTC'))) AS stop,
+           toUnixTimestamp64Milli(time_stop) - toUnixTimestamp64Milli(time_start) AS length,
+           arrayJoin(range(toUInt32(intDiv(start, 3600000)),
+                           toUInt32(intDiv(greatest(start, stop - 1), 3600000)) + 1)) AS hour_number,
+           greatest(0, least(stop, 3600000 * (hour_number + 1)) - greatest(start, 3600000 * hour_number)) AS within,
+           traces * if(length > 0, within / length, 1) AS seen
+    FROM spectra_now
+    WHERE time_start < parseDateTime64BestEffort(%(until)s, 3, 'UTC') AND time_stop >= parseDateTime64BestEffort(%(since)s, 3, 'UTC')
+      AND time_start >= parseDateTime64BestEffort(%(since)s, 3, 'UTC') - INTERVAL 31 DAY
+      AND station LIKE %(station)s AND toUnixTimestamp64Milli(time_start) > 0
+      AND freq_start <= %(high)s AND freq_stop >= %(low)s
+      AND notEmpty(profile_p50) AND isFinite(level_p10)
+)
+WHERE arraySum(counts) > 0
+GROUP BY station, unit, hour ORDER BY occupancy DESC, level_p90 DESC, station, unit, hour LIMIT %(count)s

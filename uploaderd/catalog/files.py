@@ -30,15 +30,16 @@ def known(catalog: Catalog, host_id: int, ids: Collection[str]) -> dict[str, str
 def recorded(catalog: Catalog, host_id: int, ids: Collection[str]) -> dict[str, FileRow]:
     """The newest row of each of these files that the ledger has; the others are missing.
 
-    Of its columns, those that a file's identity, its transfer and its stage are told by.
+    Of its columns, those that a file's identity, its transfer and its stage are told by, and the
+    times of discovery and transfer.
     """
     listed = list(ids)
     found: dict[str, FileRow] = {}
     for start in range(0, len(listed), BATCH):
         rows = catalog.query(
             "SELECT host_id, file_id, remote_path, size, mtime_ns, stage, host_uid, sha256,"
-            " verified, path FROM files WHERE host_id = %(host_id)s AND file_id IN %(ids)s"
-            " ORDER BY version",
+            " verified, path, discovered_at, fetched_at, fetch_s FROM files"
+            " WHERE host_id = %(host_id)s AND file_id IN %(ids)s ORDER BY version",
             {"host_id": host_id, "ids": tuple(listed[start : start + BATCH])},
         )
         found.update((row["file_id"], FileRow(**row)) for row in rows)

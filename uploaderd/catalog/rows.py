@@ -141,6 +141,8 @@ class SpectrumRow:
     """Level over frequency in tenths of a dB, at most 1,024 bins, -32768 for none; and so on."""
     profile_max: list[int] = field(default_factory=list)
     profile_min: list[int] = field(default_factory=list)
+    profile_p10: list[int] = field(default_factory=list)
+    profile_p50: list[int] = field(default_factory=list)
     profile_p90: list[int] = field(default_factory=list)
     parser_version: int = 1
     ingested_at: datetime = field(default_factory=clock.now)

@@ -84,6 +84,8 @@ def _with_levels(row: SpectrumRow, levels: LevelStatistics) -> SpectrumRow:
         profile_min=tenths(levels.profile.min),
         profile_mean=tenths(levels.profile.mean),
         profile_max=tenths(levels.profile.max),
+        profile_p10=tenths(levels.profile.p10),
+        profile_p50=tenths(levels.profile.p50),
         profile_p90=tenths(levels.profile.p90),
     )
 

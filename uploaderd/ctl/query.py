@@ -5,7 +5,10 @@ from __future__ import annotations
 import argparse
 import csv
 import json
+import math
 import sys
+from datetime import date
+from pathlib import Path
 from typing import Any
 
 from uploaderd.ctl.catalog import add_database_options, database_settings
@@ -14,6 +17,7 @@ EPILOG = """examples:
   uploaderctl query --list
   uploaderctl query gaps --param hours=6 --param since=2026-01-01
   uploaderctl query occupancy --param threshold=-95 --csv
+  uploaderctl query waterfall --param station=rfeye002292 --param since=2026-01-01 --plot out.png
 """
 
 
@@ -31,6 +35,7 @@ def register(commands: Any) -> None:
     form = parser.add_mutually_exclusive_group()
     form.add_argument("--json", action="store_true", help="one JSON object a line and a row")
     form.add_argument("--csv", action="store_true", help="comma-separated, with a header")
+    form.add_argument("--plot", type=Path, metavar="OUT.png", help="draw the answer")
     add_database_options(parser)
     parser.set_defaults(run=_run)
 
@@ -53,6 +58,11 @@ def _run(arguments: argparse.Namespace) -> int:
         given[key] = value
     with Catalog(database_settings(arguments)) as catalog:
         rows = cookbook.run(catalog, arguments.name, given)
+    if arguments.plot:
+        from uploaderd.catalog import charts
+
+        charts.draw(cookbook.named(arguments.name), rows, arguments.plot)
+        return 0
     _show(rows, arguments)
     return 0
 
@@ -60,7 +70,7 @@ def _run(arguments: argparse.Namespace) -> int:
 def _show(rows: list[dict[str, Any]], arguments: argparse.Namespace) -> None:
     if arguments.json:
         for row in rows:
-            print(json.dumps(row, default=str))
+            print(json.dumps(_plain(row), ensure_ascii=False, allow_nan=False, default=str))
         return
     if not rows:
         print("no rows", file=sys.stderr)
@@ -75,3 +85,14 @@ def _show(rows: list[dict[str, Any]], arguments: argparse.Namespace) -> None:
     for line in lines:
         cells = (cell.ljust(width) for cell, width in zip(line, widths, strict=True))
         print("  ".join(cells).rstrip())
+
+
+def _plain(value: Any) -> Any:
+    """A value as JSON has it: times in ISO 8601, what is not a number as null."""
+    if isinstance(value, dict):
+        return {key: _plain(each) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(each) for each in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value.isoformat() if isinstance(value, date) else value

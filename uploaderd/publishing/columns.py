@@ -30,7 +30,9 @@ UNITS: Mapping[str, str] = {
     **dict.fromkeys(("freq_start", "freq_stop", "rbw"), "Hz"),
     **dict.fromkeys(("latitude", "longitude"), "degree"),
     **dict.fromkeys(("fetch_s", "process_s", "duration_s", "revisit_s"), "s"),
-    **dict.fromkeys((f"profile_{kind}" for kind in ("mean", "max", "min", "p90")), "0.1 dB"),
+    **dict.fromkeys(
+        (f"profile_{kind}" for kind in ("mean", "max", "min", "p10", "p50", "p90")), "0.1 dB"
+    ),
     **dict.fromkeys(
         (f"level_{kind}" for kind in ("min", "mean", "max", "p10", "p50", "p90")), "column unit"
     ),

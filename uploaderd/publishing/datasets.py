@@ -98,7 +98,7 @@ class Partition:
         }
 
 
-PROFILES = ("profile_mean", "profile_max", "profile_min", "profile_p90")
+PROFILES = tuple(f"profile_{kind}" for kind in ("mean", "max", "min", "p10", "p50", "p90"))
 SPECTRA_ORDER = ("station", "freq_start", "time_start", "spectrum_id")
 SPECTRA_MONTH = "if(time_start = toDateTime64(0, 3, 'UTC'), 0, toYYYYMM(time_start))"
 SPECTRA_SPAN = (

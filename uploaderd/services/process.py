@@ -60,6 +60,11 @@ class Arrived:
         )
         return cls(repository.arrived(body["path"]), row)
 
+    def with_times_of(self, before: FileRow) -> Arrived:
+        """The same with the times of discovery and transfer that an earlier row tells."""
+        times = {name: getattr(before, name) for name in ("discovered_at", "fetched_at", "fetch_s")}
+        return replace(self, row=replace(self.row, **times))
+
 
 class ProcessService:
     """One message is one fetched file."""
@@ -79,10 +84,11 @@ class ProcessService:
         """
         file = Arrived.of(job.body, self._repository)
         with log_context(host=file.row.host_id, file=file.row.remote_path):
-            if self._is_settled(file):
+            known = self._known(file)
+            if known is not None and known.stage in files.SETTLED:
                 log.info("settled before: the copy is dropped")
             else:
-                self._settle(file)
+                self._settle(file if known is None else file.with_times_of(known))
             self._repository.release(file.path)
 
     def close(self) -> None:
@@ -90,16 +96,16 @@ class ProcessService:
         close_readers()
         self._catalog.close()
 
-    def _is_settled(self, file: Arrived) -> bool:
-        known = files.known(self._catalog, file.row.host_id, [file.row.file_id])
-        if known.get(file.row.file_id) in files.SETTLED:
-            return True
-        if not file.path.exists():
+    def _known(self, file: Arrived) -> FileRow | None:
+        """The file's row so far. Raises RepositoryError if there is nothing left to settle."""
+        identity = file.row.file_id
+        known = files.recorded(self._catalog, file.row.host_id, [identity]).get(identity)
+        if (known is None or known.stage not in files.SETTLED) and not file.path.exists():
             raise RepositoryError(
                 f"The fetched file {file.path} is not there, and was not processed before.",
                 hint="Is the repository mounted? If the file was removed, request a new backup.",
             )
-        return False
+        return known
 
     def _settle(self, file: Arrived) -> None:
         began = time.monotonic()
