@@ -10,7 +10,7 @@ SELECT week, station, source, code, class, count,
 FROM (
     SELECT toStartOfWeek(at, 1) AS week, station, source, code, class, count() AS count, any(text) AS example
     FROM (
-        SELECT fromUnixTimestamp64Nano(toInt64(version), 'UTC') AS at, host_uid AS station, 'file' AS source,
+        SELECT fromUnixTimestamp64Nano(toInt64(bitAnd(version, 0x1FFFFFFFFFFFFFFF)), 'UTC') AS at, host_uid AS station, 'file' AS source,
                arrayJoin(splitByChar(',', error_code)) AS code, if(stage = 'processed', 'salvaged', stage) AS class,
                error_text AS text
         FROM files_now WHERE error_code != ''

@@ -24,17 +24,18 @@ _PARAMETER = re.compile(r"-- :(\w+) (text|int|float) (\S+) (.*)")
 
 _PREFACE = """# The analysts' queries
 
-`uploaderctl query NAME [--param K=V]… [--json | --csv | --plot OUT.png]` runs one of the queries in `sql/queries`;
-this page is made of their headers (`python -m uploaderd.catalog.cookbook`). All of them read through the views `…_now`, in
-which every row counts once. Times are UTC, in ISO 8601; a recording that lasts longer than 31 days is not looked for
-before the period.
+`uploaderctl query NAME [--param K=V]… [--json | --csv | --plot OUT.png]` runs one of the queries
+in `sql/queries`; this page is made of their headers (`python -m uploaderd.catalog.cookbook`). All
+of them read through the views `…_now`, in which every row counts once. Times are UTC, in ISO 8601;
+a recording that lasts longer than 31 days is not looked for before the period.
 
-**Occupancy from profiles.** The catalog holds, for each recording and each of at most 1,024 bins, the lowest, 10 %, median,
-90 % and highest level and the mean. A threshold between two of them tells between which shares of the traces the true
-occupancy lies (0, 10, 50, 90, 100 %): `occupancy_min` and `occupancy_max`. `occupancy` is the estimate within these bounds that
-supposes two states, quiet and busy, with the mean telling how often each. Traces are spread evenly over the time of
-their recording. A number without threshold method, revisit time and samples cannot be compared with another
-(ITU-R SM.1880), so these stand beside it."""
+**Occupancy from profiles.** The catalog holds, for each recording and each of at most 1,024 bins,
+the lowest, 10 %, median, 90 % and highest level and the mean. A threshold between two of them
+tells between which shares of the traces the true occupancy lies (0, 10, 50, 90, 100 %):
+`occupancy_min` and `occupancy_max`. `occupancy` is the estimate within these bounds that supposes
+two states, quiet and busy, with the mean telling how often each. Traces are spread evenly over the
+time of their recording. A number without threshold method, revisit time and samples cannot be
+compared with another (ITU-R SM.1880), so these stand beside it."""
 
 
 @dataclass(frozen=True)
@@ -112,7 +113,9 @@ def page() -> str:
     for query in queries().values():
         lines = [f"## {query.name}", "", query.answers, ""]
         lines += ["| parameter | type | default | meaning |", "| --- | --- | --- | --- |"]
-        lines += [f"| {p.name} | {p.type} | `{p.default}` | {p.meaning} |" for p in query.parameters]
+        lines += [
+            f"| {p.name} | {p.type} | `{p.default}` | {p.meaning} |" for p in query.parameters
+        ]
         if not query.parameters:
             lines = lines[:-3]
         if query.plot:
