@@ -1,26 +1,23 @@
 """The halt flag: who holds it works on the station, the other side keeps off.
 
 Deployed agents test for the flag and then touch it, which is not atomic; they only look at its
-mtime, in minutes, by the station's clock. Ours is taken with an exclusive create, says in one line
-whose it is, is renewed by the station's own clock, and always released. Its mtime is set a minute
-back, so that an agent that touches it, having tested just before we took it, gives itself away.
+mtime, in minutes, by the station's clock. Ours is put in place exclusively, says in one line whose
+it is from the first moment on, is renewed by the station's own clock, and always released. Its
+mtime is set a minute back, so that an agent that touches it, having tested just before we took it,
+gives itself away.
 """
 
 from __future__ import annotations
 
 import errno
-import os
 import random
 import re
 import secrets
-import socket
 import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import cache
-from pathlib import Path
 from types import TracebackType
 from typing import Self
 
@@ -28,6 +25,7 @@ import paramiko
 
 from uploaderd.errors import StationHalted
 from uploaderd.station.agent import AgentConfig
+from uploaderd.station.owner import Owner, this_process
 
 _LINE = re.compile(
     r"uploaderd host=(\S+) boot=(\S+) pid=(\d+) started=(\d+) token=([0-9a-f]+) lease=(\d+)"
@@ -35,33 +33,11 @@ _LINE = re.compile(
 )
 _BACK_S = 60
 _LEASE_S = 1800.0
+_CONCEDED = b"the indexer agent: it touched this flag when uploaderd had just made it\n"
 _HINT = "The backup is tried again later; a stale flag is removed by the agent after HALT_TIMEOUT."
 
 _held: set[str] = set()
 _held_lock = threading.Lock()
-
-
-@dataclass(frozen=True)
-class Owner:
-    """A process, such that it can be told later whether it still lives."""
-
-    host: str
-    boot: str
-    pid: int
-    started: int
-    """Start of the process in clock ticks since boot, so that a reused pid is told apart."""
-
-    def is_dead(self) -> bool:
-        """Whether it is known to be dead: it ran on this machine, and does so no more."""
-        if self.host != socket.gethostname():
-            return False
-        return self.boot != _boot_id() or _started(self.pid) != self.started
-
-
-def this_process() -> Owner:
-    """The owner that flags of this process name."""
-    pid = os.getpid()
-    return Owner(socket.gethostname(), _boot_id(), pid, _started(pid) or 0)
 
 
 @dataclass(frozen=True)
@@ -100,7 +76,7 @@ class HaltFlag:
         timeout_s = config.halt_timeout_min * 60
         self._renew_every_s = min(_LEASE_S, timeout_s) / 4
         self._line = self._text(min(_LEASE_S, timeout_s))
-        self._mark = 0
+        self._mark: int | None = None
         self._renewed = 0.0
 
     def __enter__(self) -> Self:
@@ -120,8 +96,7 @@ class HaltFlag:
         traceback: TracebackType | None,
     ) -> None:
         try:
-            if self._read() == self._line:
-                self._sftp.remove(self._path)
+            self._let_go()
         except (OSError, EOFError, paramiko.SSHException):
             # The link is gone: the flag is recognised as left behind by whoever comes next.
             if error is None:
@@ -155,48 +130,64 @@ class HaltFlag:
             self._stamp()
             self._wait(self._patience.settle_s)
             self.confirm()
-        except StationHalted:
-            # An agent had tested before the flag was there, works now, and will remove it.
-            return self._give_up()
-        except BaseException:
-            self._give_up()
+        except BaseException as error:
             with suppress(OSError, EOFError, paramiko.SSHException):
-                self._sftp.remove(self._path)
+                self._let_go()
+            with _held_lock:
+                _held.discard(self._token)
+            if isinstance(error, StationHalted):
+                return False
             raise
         return True
 
-    def _give_up(self) -> bool:
-        with _held_lock:
-            _held.discard(self._token)
-        return False
+    def _let_go(self) -> None:
+        """Remove the flag if it is ours; if an agent touched it, it is the agent's from now on.
+
+        That agent had tested before the flag was there, works now, and removes it at its end.
+        """
+        if self._read() != self._line:
+            return
+        if self._mark is None or self._mtime() == self._mark:
+            self._sftp.remove(self._path)
+            return
+        with suppress(FileNotFoundError), self._sftp.open(self._path, "r+") as file:
+            file.truncate(0)
+            file.write(_CONCEDED)
 
     def _create(self) -> bool:
-        """Create the flag exclusively, after taking a stale one of ours out of the way."""
-        for _ in range(2):
-            try:
-                with self._sftp.open(self._path, "wx") as file:
-                    file.write(self._line)
+        """Create the flag exclusively, after taking a stale one of ours out of the way.
+
+        It is written beside and renamed, which SFTP does only if the name is free: a connection
+        that is cut in between leaves no flag without its owner's name.
+        """
+        for again in (True, False):
+            refusal = self._put()
+            if refusal is None:
                 return True
-            except OSError as error:
-                # SFTP version 3 tells "exists" as a plain failure.
-                if error.errno in (errno.ENOENT, errno.EACCES):
-                    raise
-                content = self._read()
-                if content is None:
-                    self._require_folder(error)
-                    continue
-                if not self._is_stale(content) or not self._push_aside(content):
-                    return False
+            content = self._read()
+            if content is None:
+                if again:
+                    continue  # It vanished meanwhile.
+                raise refusal
+            if not self._is_stale(content) or not self._push_aside(content):
+                return False
         return False
 
-    def _require_folder(self, error: OSError) -> None:
-        """Tell a flag that vanished meanwhile from a disk that takes no file."""
-        probe = self._probe_name()
+    def _put(self) -> OSError | None:
+        """Put the flag in place; why not, if it is there already."""
+        beside = self._probe_name()
         try:
-            self._sftp.open(probe, "wx").close()
-            self._sftp.remove(probe)
-        except OSError:
-            raise error from None
+            with self._sftp.open(beside, "wx") as file:
+                file.write(self._line)
+            self._sftp.rename(beside, self._path)
+        except OSError as error:
+            with suppress(FileNotFoundError):
+                self._sftp.remove(beside)
+            if error.errno is not None:
+                raise
+            # SFTP version 3 tells "exists" as a plain failure, which has no number.
+            return error
+        return None
 
     def _is_stale(self, content: bytes) -> bool:
         match = _LINE.fullmatch(content.decode("utf-8", "replace"))
@@ -238,11 +229,13 @@ class HaltFlag:
 
     def _stamp(self) -> None:
         """Set the mtime by the station's own clock: what a write gives, less a minute."""
+        self._mark = None
         with self._sftp.open(self._path, "r+") as file:
             file.write(self._line)
             file.flush()
-            self._mark = (file.stat().st_mtime or 0) - _BACK_S
-            file.utime((self._mark, self._mark))
+            mark = (file.stat().st_mtime or 0) - _BACK_S
+            file.utime((mark, mark))
+        self._mark = mark
         self._renewed = time.monotonic()
 
     def _read(self, path: bytes | None = None) -> bytes | None:
@@ -280,18 +273,3 @@ class HaltFlag:
 
     def _probe_name(self) -> bytes:
         return self._path + b".uploaderd." + secrets.token_hex(4).encode()
-
-
-@cache
-def _boot_id() -> str:
-    return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
-
-
-def _started(pid: int) -> int | None:
-    """Field 22 of /proc/PID/stat (proc(5)); none if there is no such process, or a dead one."""
-    try:
-        text = Path(f"/proc/{pid}/stat").read_text()
-    except OSError:
-        return None
-    fields = text.rpartition(")")[2].split()
-    return None if fields[0] in "ZX" else int(fields[19])
