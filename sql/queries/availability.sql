@@ -21,7 +21,7 @@ LEFT JOIN (
            outcome = 'ok' OR code NOT IN ('repository', 'catalog', 'catalog_refused', 'broker', 'config',
                                           'invalid_message') AS counts
     FROM host_events_now
-    WHERE event IN ('backup_done', 'backup_failed', 'backup_waiting')
+    WHERE event IN ('host_check', 'backup_done', 'backup_failed', 'backup_waiting')
       AND at >= parseDateTime64BestEffort(%(since)s, 3, 'UTC') AND at < parseDateTime64BestEffort(%(until)s, 3, 'UTC')
 ) AS events USING (host_id)
 WHERE station LIKE %(station)s

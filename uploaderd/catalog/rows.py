@@ -41,8 +41,8 @@ class HostRow:
 class HostEventRow:
     """Something that happened with a station.
 
-    `event` is one of request, check, backup_waiting, backup_started, backup_done, backup_failed,
-    stopped.
+    `event` is one of request, check, host_check, backup_waiting, backup_started, backup_done,
+    backup_failed, stopped. The `code` of a host_check is the station's state.
     """
 
     host_id: int

@@ -1,4 +1,4 @@
-"""Checked values made complete: defaults, absolute paths, passwords from where they lie."""
+"""Checked values made complete: defaults, absolute paths, secrets from where they lie."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from uploaderd.config.check import check
 from uploaderd.config.document import Document, KeyPath
 from uploaderd.secret import Secret
 
-_PASSWORD_KEYS = ("password", "password_file", "password_env", "password_credential")
+_SECRETS = ("password", "passphrase")
 
 
 def complete(file: Document, wanted: dict[str, Any], value: Any, where: KeyPath) -> dict[str, Any]:
-    """The checked value with defaults filled in, paths made absolute and passwords fetched."""
+    """The checked value with defaults filled in, paths made absolute and secrets fetched."""
     check(file, wanted, value, where)
     filled = _fill(file, wanted, value, where)
     assert isinstance(filled, dict)
@@ -32,23 +32,25 @@ def _fill(file: Document, wanted: dict[str, Any], value: Any, where: KeyPath) ->
         key: _fill(file, properties[key], each, (*where, key))
         for key, each in {**defaults, **value}.items()
     }
-    given = [key for key in _PASSWORD_KEYS if key in filled]
-    if len(given) > 1:
-        raise file.error((*where, given[1]), f"give either this or {given[0]}, not both")
-    if given:
-        filled["password"] = _password(file, (*where, given[0]), filled.pop(given[0]))
+    for name in _SECRETS:
+        sources = (name, f"{name}_file", f"{name}_env", f"{name}_credential")
+        given = [key for key in sources if key in filled]
+        if len(given) > 1:
+            raise file.error((*where, given[1]), f"give either this or {given[0]}, not both")
+        if given:
+            filled[name] = _secret(file, (*where, given[0]), filled.pop(given[0]))
     return filled
 
 
-def _password(file: Document, where: KeyPath, source: Any) -> Secret:
-    match where[-1]:
-        case "password":
+def _secret(file: Document, where: KeyPath, source: Any) -> Secret:
+    match str(where[-1]).rpartition("_")[2]:
+        case "password" | "passphrase":
             return Secret(source)
-        case "password_env":
+        case "env":
             if source not in os.environ:
                 raise file.error(where, f"the environment variable {source} is not set")
             return Secret(os.environ[source])
-        case "password_credential":
+        case "credential":
             folder = os.environ.get("CREDENTIALS_DIRECTORY")
             if folder is None:
                 raise file.error(where, "systemd has passed no credentials (LoadCredential=)")

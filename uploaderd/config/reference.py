@@ -15,7 +15,15 @@ PARTS = (
     "station",
     *(
         f"behaviour/{service}"
-        for service in ("backup", "gateway", "host-request", "process", "publish", "scheduler")
+        for service in (
+            "backup",
+            "gateway",
+            "host-check",
+            "host-request",
+            "process",
+            "publish",
+            "scheduler",
+        )
     ),
 )
 

@@ -13,6 +13,7 @@ from uploaderd.errors import UploaderError
 
 COMMANDS: tuple[str, ...] = (
     "catalog",
+    "check",
     "dead",
     "doctor",
     "inspect",

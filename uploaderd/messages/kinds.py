@@ -15,6 +15,7 @@ ROUTING_KEYS: Mapping[str, str] = {
     "backup": "host.backup",
     "process": "file.process",
     "publish": "catalog.publish",
+    "host-check": "host.check",
 }
 KINDS: tuple[str, ...] = tuple(ROUTING_KEYS)
 KIND_OF: Mapping[str, str] = {key: kind for kind, key in ROUTING_KEYS.items()}

@@ -7,18 +7,19 @@ complete when they come here.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from uploaderd.config.stations import values_of
-from uploaderd.errors import ConfigError, MessageError
-from uploaderd.secret import Secret
+from uploaderd.errors import ConfigError
+from uploaderd.services import reach
 from uploaderd.services.station_record import Station
+from uploaderd.station import filters
 from uploaderd.station.access import Access
 from uploaderd.station.discovery import Rules
 from uploaderd.station.halt import Patience
+from uploaderd.station.health import Expected
 from uploaderd.station.transfer import Limits
 
 
@@ -27,7 +28,6 @@ class BackupBehaviour:
     """How stations are reached, and how much is taken from one at a time."""
 
     repository: Path
-    known_hosts: Path
     agent_config: str
     slice_s: float
     slice_files: int
@@ -42,7 +42,6 @@ class BackupBehaviour:
         repository = _repository(settings)
         return cls(
             repository=repository,
-            known_hosts=settings.get("known_hosts") or repository / ".known_hosts",
             agent_config=settings["agent_config"],
             slice_s=settings["slice_seconds"],
             slice_files=settings["slice_files"],
@@ -63,41 +62,12 @@ class BackupBehaviour:
 
     def of_station(self, station: Station) -> tuple[BackupBehaviour, Station]:
         """The same as the station's own file has it, and the station at the file's address."""
-        values = values_of(self.settings.get("stations", ()), station.host_id, station.host_uid)
-        if not values:
-            return self, station
-        place = replace(
-            station,
-            host_add=values.get("address", station.host_add),
-            host_port=values.get("port", station.host_port),
-            user=values.get("user", station.user),
-        )
-        own = {"own_password": values["password"]} if "password" in values else {}
-        return BackupBehaviour.of({**self.settings, **values, **own}), place
+        settings, place = reach.of_station(self.settings, station)
+        return (self if settings is self.settings else BackupBehaviour.of(settings)), place
 
     def access(self, station: Station, password: str | None) -> Access:
-        """How to reach the station: the station's own file, the message, the settings.
-
-        Raises MessageError if neither names a user or the station's address is not known.
-        """
-        user = station.user or self.settings.get("user")
-        if not user or not station.host_add:
-            raise MessageError(
-                f"No {'address' if user else 'user'} is known for the station {station.host_id}.",
-                hint="Name it in a request once (host_add, user); it is remembered.",
-            )
-        # Who names a password wants that one tried, and not the configured key instead.
-        given = self.settings.get("own_password") or (Secret(password) if password else None)
-        return Access(
-            host=station.host_add,
-            port=station.host_port,
-            user=user,
-            password=given or self.settings.get("password"),
-            key_file=None if password else self.settings.get("key_file"),
-            host_key_policy=self.settings["host_key_policy"],
-            known_hosts=self.known_hosts,
-            legacy=self.settings["legacy"],
-        )
+        """How to reach the station. Raises MessageError as `reach.access`."""
+        return reach.access(self.settings, station, password)
 
 
 @dataclass(frozen=True)
@@ -141,6 +111,25 @@ class PublishBehaviour:
             raise ConfigError("The publish service has no `folder` in its behaviour section.")
         floor_bytes = settings["free_space_floor_mb"] * 1_000_000
         return cls(settings["folder"], settings["keep_versions"], floor_bytes)
+
+
+def expected_health(settings: Mapping[str, Any], agent_config: str | None) -> Expected:
+    """What a sound station is like, by the host-check section as the station's file has it.
+
+    `agent_config` is the path that a message names. A station whose file has a filter needs no
+    agent. Raises MessageError if that filter makes no sense.
+    """
+    fields = settings.get("filter")
+    return Expected(
+        agent_config=agent_config or settings["agent_config"],
+        folder=None if fields is None else filters.parse(fields).file_path,
+        free_bytes=settings["free_space_floor_mb"] * 1_000_000,
+        clock_limit_s=settings["clock_limit_s"],
+        clock_ahead_s=settings.get("clock_offset_s", 0.0),
+        index_age_s=settings["index_age_h"] * 3600,
+        ping_s=settings["ping_s"],
+        look_again_s=settings["halt_look_again_s"],
+    )
 
 
 def _patience(tries: int, longest_s: float) -> Patience:

@@ -57,6 +57,13 @@ class HostRequestService:
         self._catalog.close()
 
     def _act(self, job: Job, station: Station, tag: str) -> None:
+        if tag == "check":
+            body = {
+                **vars(station),
+                **({"passwd": job.body["passwd"]} if "passwd" in job.body else {}),
+            }
+            job.publish("host-check", {key: value for key, value in body.items() if value != ""})
+            return
         if tag != "backup":
             event = "stopped" if tag == "stop" else "check"
             record.note(self._catalog, station, event, text=tag, message_id=job.message_id)

@@ -76,13 +76,13 @@ def remember(catalog: Catalog, station: Station, *, error: str = "") -> None:
     _insert(catalog, HostRow(**{**vars(station), **past, **_given(last_error=error)}))
 
 
-def remember_contact(catalog: Catalog, station: Station) -> None:
-    """Records that the station answered just now, at this address.
+def remember_contact(catalog: Catalog, station: Station, *, error: str = "") -> None:
+    """Records that the station answered just now, at this address, and what ails it if `error`.
 
     Raises:
         CatalogError: the database cannot be reached.
     """
-    _insert(catalog, HostRow(**vars(station), last_contact=clock.now()))
+    _insert(catalog, HostRow(**vars(station), last_contact=clock.now(), last_error=error))
 
 
 def _insert(catalog: Catalog, row: HostRow) -> None:

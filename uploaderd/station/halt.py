@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import errno
 import random
-import re
 import secrets
 import threading
 import time
@@ -25,12 +24,8 @@ import paramiko
 
 from uploaderd.errors import StationHalted
 from uploaderd.station.agent import AgentConfig
-from uploaderd.station.owner import Owner, this_process
+from uploaderd.station.owner import Claim, Owner, this_process
 
-_LINE = re.compile(
-    r"uploaderd host=(\S+) boot=(\S+) pid=(\d+) started=(\d+) token=([0-9a-f]+) lease=(\d+)"
-    r" since=(\S+)\n"
-)
 _BACK_S = 60
 _LEASE_S = 1800.0
 _CONCEDED = b"the indexer agent: it touched this flag when uploaderd had just made it\n"
@@ -49,6 +44,22 @@ class Patience:
     longest_s: float = 30.0
     settle_s: float = 1.0
     """How long after taking the flag an agent is waited for that had tested it just before."""
+
+
+@dataclass(frozen=True)
+class Holder:
+    """Who holds a station; a claim only if it is a process of ours, on whichever machine."""
+
+    claim: Claim | None
+
+    def __str__(self) -> str:
+        return str(self.claim or "its agent or by hand")
+
+
+def look(sftp: paramiko.SFTPClient, config: AgentConfig) -> Holder | None:
+    """Who holds the station now; none if nobody does. Touches nothing; raises OSError."""
+    content = _content(sftp, config.halt_flag)
+    return None if content is None else Holder(Claim.of(content))
 
 
 class HaltFlag:
@@ -75,7 +86,7 @@ class HaltFlag:
         self._token = secrets.token_hex(8)
         timeout_s = config.halt_timeout_min * 60
         self._renew_every_s = min(_LEASE_S, timeout_s) / 4
-        self._line = self._text(min(_LEASE_S, timeout_s))
+        self._line = Claim.now(self._owner, self._token, min(_LEASE_S, timeout_s)).line
         self._mark: int | None = None
         self._renewed = 0.0
 
@@ -190,14 +201,13 @@ class HaltFlag:
         return None
 
     def _is_stale(self, content: bytes) -> bool:
-        match = _LINE.fullmatch(content.decode("utf-8", "replace"))
-        if match is None:
+        claim = Claim.of(content)
+        if claim is None:
             return False
-        owner = Owner(match[1], match[2], int(match[3]), int(match[4]))
-        if owner == this_process():
+        if claim.owner == this_process():
             with _held_lock:
-                return match[5] not in _held
-        return owner.is_dead() or self._age_s() > int(match[6])
+                return claim.token not in _held
+        return claim.owner.is_dead() or self._age_s() > claim.lease_s
 
     def _age_s(self) -> float:
         """Seconds since the flag was renewed, all by the station's clock."""
@@ -239,14 +249,7 @@ class HaltFlag:
         self._renewed = time.monotonic()
 
     def _read(self, path: bytes | None = None) -> bytes | None:
-        """The flag's content; none if it is not there. If it is unreadable, that is an error."""
-        try:
-            with self._sftp.open(path or self._path, "r") as file:
-                return file.read(1024)
-        except OSError as error:
-            if error.errno == errno.ENOENT:
-                return None
-            raise
+        return _content(self._sftp, path or self._path)
 
     def _mtime(self) -> int | None:
         try:
@@ -256,20 +259,19 @@ class HaltFlag:
                 return None
             raise
 
-    def _holder(self) -> str:
-        content = (self._read() or b"").decode("utf-8", "replace")
-        match = _LINE.fullmatch(content)
-        if match is None:
-            return "its agent or by hand"
-        return f"uploaderd on {match[1]} (process {match[3]}, since {match[7]})"
-
-    def _text(self, lease_s: float) -> bytes:
-        owner = self._owner
-        since = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
-        return (
-            f"uploaderd host={owner.host} boot={owner.boot} pid={owner.pid} "
-            f"started={owner.started} token={self._token} lease={int(lease_s)} since={since}\n"
-        ).encode()
+    def _holder(self) -> Holder:
+        return Holder(Claim.of(self._read() or b""))
 
     def _probe_name(self) -> bytes:
         return self._path + b".uploaderd." + secrets.token_hex(4).encode()
+
+
+def _content(sftp: paramiko.SFTPClient, path: bytes) -> bytes | None:
+    """A flag's content; none if it is not there. If it is unreadable, that is an error."""
+    try:
+        with sftp.open(path, "r") as file:
+            return file.read(1024)
+    except OSError as error:
+        if error.errno == errno.ENOENT:
+            return None
+        raise

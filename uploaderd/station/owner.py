@@ -1,12 +1,19 @@
-"""Which process a halt flag names, such that its death can be told from any other one."""
+"""What a halt flag of ours says: which process it belongs to, and for how long."""
 
 from __future__ import annotations
 
 import os
+import re
 import socket
+import time
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+
+_LINE = re.compile(
+    r"uploaderd host=(\S+) boot=(\S+) pid=(\d+) started=(\d+) token=([0-9a-f]+) lease=(\d+)"
+    r" since=(\S+)\n"
+)
 
 
 @dataclass(frozen=True)
@@ -30,6 +37,43 @@ def this_process() -> Owner:
     """The owner that flags of this process name."""
     pid = os.getpid()
     return Owner(socket.gethostname(), _boot_id(), pid, _started(pid) or 0)
+
+
+@dataclass(frozen=True)
+class Claim:
+    """The one line of a flag of ours."""
+
+    owner: Owner
+    token: str
+    lease_s: int
+    """Seconds without renewal after which it is stale, on whatever machine its owner ran."""
+    since: str
+
+    @classmethod
+    def of(cls, content: bytes) -> Claim | None:
+        """What a flag says; none if it is not ours."""
+        match = _LINE.fullmatch(content.decode("utf-8", "replace"))
+        if match is None:
+            return None
+        owner = Owner(match[1], match[2], int(match[3]), int(match[4]))
+        return cls(owner, match[5], int(match[6]), match[7])
+
+    @classmethod
+    def now(cls, owner: Owner, token: str, lease_s: float) -> Claim:
+        """A claim that begins now."""
+        return cls(owner, token, int(lease_s), time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()))
+
+    @property
+    def line(self) -> bytes:
+        """The content of the flag."""
+        owner = self.owner
+        return (
+            f"uploaderd host={owner.host} boot={owner.boot} pid={owner.pid} "
+            f"started={owner.started} token={self.token} lease={self.lease_s} since={self.since}\n"
+        ).encode()
+
+    def __str__(self) -> str:
+        return f"uploaderd on {self.owner.host} (process {self.owner.pid}, since {self.since})"
 
 
 @cache

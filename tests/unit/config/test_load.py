@@ -48,7 +48,7 @@ def test_the_examples_are_valid(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
         shutil.copy(example, tmp_path / example.stem)
     services = load_services(tmp_path)
     assert [each.name for each in services if each.enabled] == [
-        *("backup", "host-request", "process", "publish")
+        *("backup", "host-check", "host-request", "process", "publish")
     ]
     assert [each.name for each in services if not each.enabled] == ["gateway", "scheduler"]
     daemon = load_daemon(ROOT / "config.json.example")
