@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import paramiko
 
 from uploaderd.errors import AgentMissing, StationError
+from uploaderd.station.pipelined import content
 
 DEFAULT_PATH = b"/etc/node/indexerD.cfg"
 SECOND_INDEX = b".v2"
@@ -53,8 +54,7 @@ def read_config(sftp: paramiko.SFTPClient, path: bytes | str = DEFAULT_PATH) -> 
     """
     shown = path if isinstance(path, str) else path.decode("utf-8", "replace")
     try:
-        with sftp.open(path, "r") as file:
-            text = file.read(_LARGEST + 1)
+        text = content(sftp, path, _LARGEST + 1)
     except OSError as error:
         if error.errno != errno.ENOENT:
             raise

@@ -25,6 +25,7 @@ import paramiko
 from uploaderd.errors import StationHalted
 from uploaderd.station.agent import AgentConfig
 from uploaderd.station.owner import Claim, Owner, this_process
+from uploaderd.station.pipelined import content
 
 _BACK_S = 60
 _LEASE_S = 1800.0
@@ -58,8 +59,8 @@ class Holder:
 
 def look(sftp: paramiko.SFTPClient, config: AgentConfig) -> Holder | None:
     """Who holds the station now; none if nobody does. Touches nothing; raises OSError."""
-    content = _content(sftp, config.halt_flag)
-    return None if content is None else Holder(Claim.of(content))
+    said = _content(sftp, config.halt_flag)
+    return None if said is None else Holder(Claim.of(said))
 
 
 class HaltFlag:
@@ -175,12 +176,12 @@ class HaltFlag:
             refusal = self._put()
             if refusal is None:
                 return True
-            content = self._read()
-            if content is None:
+            said = self._read()
+            if said is None:
                 if again:
                     continue  # It vanished meanwhile.
                 raise refusal
-            if not self._is_stale(content) or not self._push_aside(content):
+            if not self._is_stale(said) or not self._push_aside(said):
                 return False
         return False
 
@@ -200,8 +201,8 @@ class HaltFlag:
             return error
         return None
 
-    def _is_stale(self, content: bytes) -> bool:
-        claim = Claim.of(content)
+    def _is_stale(self, said: bytes) -> bool:
+        claim = Claim.of(said)
         if claim is None:
             return False
         if claim.owner == this_process():
@@ -220,7 +221,7 @@ class HaltFlag:
         self._sftp.remove(probe)
         return float(now - mtime - _BACK_S)
 
-    def _push_aside(self, content: bytes) -> bool:
+    def _push_aside(self, said: bytes) -> bool:
         """Take away the stale flag, and no other that may stand in its place by now."""
         aside = self._probe_name()
         try:
@@ -229,7 +230,7 @@ class HaltFlag:
             if error.errno == errno.ENOENT:
                 return True
             raise
-        if self._read(aside) == content:
+        if self._read(aside) == said:
             self._sftp.remove(aside)
             return True
         # Somebody was quicker: the flag goes back, but overwrites no other one.
@@ -269,8 +270,7 @@ class HaltFlag:
 def _content(sftp: paramiko.SFTPClient, path: bytes) -> bytes | None:
     """A flag's content; none if it is not there. If it is unreadable, that is an error."""
     try:
-        with sftp.open(path, "r") as file:
-            return file.read(1024)
+        return content(sftp, path, 1024)
     except OSError as error:
         if error.errno == errno.ENOENT:
             return None

@@ -15,7 +15,15 @@ from typing import Any, Protocol, cast
 import paramiko
 from paramiko import sftp_attr
 from paramiko.message import Message
-from paramiko.sftp import CMD_STATUS, SFTP_EOF, SFTP_NO_SUCH_FILE, SFTP_OK, SFTP_PERMISSION_DENIED
+from paramiko.sftp import (
+    CMD_READ,
+    CMD_STATUS,
+    SFTP_EOF,
+    SFTP_NO_SUCH_FILE,
+    SFTP_OK,
+    SFTP_PERMISSION_DENIED,
+    int64,
+)
 
 WINDOW = 32
 """Requests in flight."""
@@ -116,3 +124,23 @@ def one(sftp: paramiko.SFTPClient, *request: Any) -> Answer:
     if failure := answer.failure():
         raise failure
     return answer
+
+
+def content(sftp: paramiko.SFTPClient, path: bytes | str, limit: int) -> bytes:
+    """What a small file holds, up to `limit` bytes.
+
+    Raises what the connection raises; paramiko's own `read` takes a connection that is cut for the
+    end of the file.
+    """
+    data = b""
+    with sftp.open(path, "r") as file:
+        while len(data) < limit:
+            request = (CMD_READ, file.handle, int64(len(data)), limit - len(data))
+            answer = next(answers(sftp, [request], 1))
+            failure = answer.failure()
+            if isinstance(failure, EOFError):
+                break
+            if failure is not None:
+                raise failure
+            data += answer.message.get_string()
+    return data

@@ -157,10 +157,14 @@ class Protocol(RuleBasedStateMachine):
 
     # ---- what has to hold ----
 
+    def flag_is_ours(self) -> bool:
+        flag = self.station.flag
+        return flag.exists() and flag.read_bytes().startswith(b"uploaderd")
+
     @invariant()
     def the_station_is_not_left_halted_by_us(self) -> None:
-        if self.station.flag.exists() and self.flag is None and not self.crashed:
-            assert not self.station.flag.read_bytes().startswith(b"uploaderd")
+        if self.flag is None and not self.crashed:
+            assert not self.flag_is_ours()
 
     def teardown(self) -> None:
         try:
@@ -168,7 +172,7 @@ class Protocol(RuleBasedStateMachine):
                 self.the_backup_ends()
             self.end_agent()
             # A flag of a killed agent becomes stale; one of our killed server need not.
-            if self.station.flag.exists() and not self.crashed:
+            if self.station.flag.exists() and not self.flag_is_ours():
                 self.so_much_time_passes_that_a_flag_is_stale()
             for _ in range(2):
                 self.station.run_agent()
