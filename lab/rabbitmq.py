@@ -102,6 +102,26 @@ class Broker:
             text = answer.read()
         return json.loads(text) if text else None
 
+    def block_publishers(self) -> None:
+        """Raises the memory alarm: connections that publish are blocked, and told so."""
+        self._evaluate("rabbit_alarm:set_alarm({{resource_limit, memory, node()}, []}).")
+
+    def unblock_publishers(self) -> None:
+        """Ends the alarm."""
+        self._evaluate("rabbit_alarm:clear_alarm({resource_limit, memory, node()}).")
+
+    def _evaluate(self, expression: str) -> None:
+        control = [SERVER.with_name("rabbitmqctl"), "--quiet", "eval", expression]
+        subprocess.run(control, env=self.environment, check=True, capture_output=True, timeout=60)
+
+    def add_user(self, name: str, settings: BrokerSettings, *, configure: str) -> BrokerSettings:
+        """A user who may write and read in a virtual host, and configure what the pattern says."""
+        vhost = urllib.parse.quote(settings.virtual_host, safe="")
+        self.api("PUT", f"users/{name}", {"password": self.password, "tags": ""})
+        rights = {"configure": configure, "write": ".*", "read": ".*"}
+        self.api("PUT", f"permissions/{vhost}/{name}", rights)
+        return dataclasses.replace(settings, user=name)
+
     def add_virtual_host(self, name: str) -> BrokerSettings:
         """A new virtual host, and the settings to reach it."""
         quoted = urllib.parse.quote(name, safe="")

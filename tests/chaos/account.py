@@ -29,7 +29,7 @@ def count(here: Fleet) -> dict[str, Any]:
     trashed: Counter[str] = Counter()
     for path in (repository / "trash").rglob("*"):
         if path.is_file() and not path.name.endswith(".reason.txt"):
-            trashed += hashes_of(path)
+            trashed[hashlib.sha256(path.read_bytes()).hexdigest()] += 1
     with here.system.catalog() as catalog:
         rows = catalog.query(ROWS)
         spectra = catalog.query("SELECT file_id, count() AS n FROM spectra_now GROUP BY file_id")
@@ -52,6 +52,7 @@ def count(here: Fleet) -> dict[str, Any]:
         "spectra": sum(row["n"] for row in spectra),
         "lost": len(originals) - len(home | binned),
         "duplicated": len(twice) + sum(1 for row in spectra if row["n"] != FLOWS),
+        "foreign": sum((filed + trashed - originals).values()),
         "left_in_index": sum(post.station.index.read_bytes().count(b"\n") for post in here.posts),
         "left_in_tmp": len(waiting(here)),
         "left_halted": sum(post.station.flag.exists() for post in here.posts),
@@ -92,11 +93,6 @@ def replay(here: Fleet, services: tuple[str, ...]) -> int:
                     there.replay(letter)
                     count += 1
     return count
-
-
-def hashes_of(path: Path) -> Counter[str]:
-    """SHA-256 of one file."""
-    return Counter([hashlib.sha256(path.read_bytes()).hexdigest()])
 
 
 def _acknowledged(post: Post) -> set[bytes]:

@@ -61,8 +61,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def sound(result: dict[str, Any]) -> bool:
     """Whether the run proves what it is to prove."""
-    zero = ("lost", "duplicated", "left_in_index", "left_in_tmp", "left_halted", "secrets_shown")
-    return all(result[key] == 0 for key in zero)
+    zero = ("lost", "duplicated", "foreign", "left_in_index", "left_in_tmp", "left_halted")
+    return all(result[key] == 0 for key in (*zero, "secrets_shown"))
 
 
 def run(folder: Path, count: int, seed: int) -> dict[str, Any]:

@@ -93,13 +93,26 @@ class Link:
     def _run(self) -> None:
         try:
             self._connect()
-            self._loop.start()
+            while not self._turned_to_the_end():
+                pass
         except BaseException as error:
             self._fault = error
             log.critical("The broker connection's thread died.", exc_info=True)
             raise
         finally:
             self.ready.clear()
+
+    def _turned_to_the_end(self) -> bool:
+        """Runs the loop; False if pika threw it out, and the next connection is under way."""
+        try:
+            self._loop.start()
+        except (AssertionError, ValueError) as error:
+            # pika 1.4 raises these for some connections that break just while they open.
+            if self.session is not None:
+                raise
+            self._on_closed(None, error)
+            return False
+        return True
 
     def _turn(self) -> None:
         self._awake = False

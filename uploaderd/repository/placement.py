@@ -34,12 +34,12 @@ def link(source: Path, place: Path, otherwise: Path) -> Path:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Writes a small text whole: aside, fsynced, renamed.
+    """Writes a small text whole: aside, fsynced, renamed. What a crash leaves, a repetition takes.
 
     Raises:
         RepositoryError: the disk cannot be written.
     """
-    aside = path.with_name(f".{path.name}.{os.getpid()}")
+    aside = path.with_name(f".{path.name}")
     try:
         with aside.open("w", encoding="utf-8") as file:
             file.write(text)
