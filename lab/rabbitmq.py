@@ -111,7 +111,7 @@ class Broker:
         self._evaluate("rabbit_alarm:clear_alarm({resource_limit, memory, node()}).")
 
     def _evaluate(self, expression: str) -> None:
-        control = [SERVER.with_name("rabbitmqctl"), "--quiet", "eval", expression]
+        control = [str(SERVER.with_name("rabbitmqctl")), "--quiet", "eval", expression]
         subprocess.run(control, env=self.environment, check=True, capture_output=True, timeout=60)
 
     def add_user(self, name: str, settings: BrokerSettings, *, configure: str) -> BrokerSettings:
