@@ -43,6 +43,11 @@ class Letter:
         return str(self.properties.message_id or "")
 
     @property
+    def correlation_id(self) -> str:
+        """The id of the message that all began with."""
+        return str(self.properties.correlation_id or "")
+
+    @property
     def code(self) -> str:
         """The code of the error that it died of."""
         return str(self.headers.get(retry.CODE, "unknown"))
@@ -136,6 +141,7 @@ class Desk:
             message_id=old.message_id,
             correlation_id=old.correlation_id,
             headers=retry.fresh_headers(letter.headers) or None,
+            timestamp=int(time.time()),
             app_id="uploaderctl",
         )
         text = letter.body if body is None else body
@@ -148,6 +154,10 @@ class Desk:
         except pe.NackError:
             raise BrokerError("The broker did not take the message.") from None
         self._channel.basic_ack(letter.tag)
+
+    def pause(self, seconds: float) -> None:
+        """Waits, and answers the broker's heartbeats meanwhile."""
+        self._channel.connection.sleep(seconds)
 
     def drop(self, letter: Letter) -> None:
         """Removes it for good."""

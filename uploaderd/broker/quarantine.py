@@ -13,7 +13,9 @@ import fcntl
 import hashlib
 import mmap
 import os
+import re
 import uuid
+from collections.abc import Iterator
 from pathlib import Path
 
 from uploaderd.broker.retry import DELIVERED, QuarantinedError, Received
@@ -46,7 +48,7 @@ class FlightNotes:
 
     def gather(self) -> None:
         """Counts what the dead had at work. Our own file is locked, by ourselves, too."""
-        for path in self._folder.glob(f"{self._queue}.*.flight"):
+        for path, _ in _flights(self._folder, self._queue):
             self._take_over(path)
 
     def note(self, worker: int, message_id: str) -> None:
@@ -117,3 +119,28 @@ def refuse_poison(notes: FlightNotes | None, received: Received) -> None:
 
 def _key(message_id: str) -> bytes:
     return hashlib.blake2b(message_id.encode(), digest_size=SLOT).digest()
+
+
+def who_has(folder: Path, queue: str, message_id: str) -> int | None:
+    """The process on this machine that noted the message as at work; None if there is none.
+
+    It may have died since: whether it lives is the asker's to see.
+    """
+    key = _key(message_id)
+    for path, pid in _flights(folder, queue):
+        try:
+            notes = path.read_bytes()
+        except FileNotFoundError:
+            continue
+        if any(notes[start : start + SLOT] == key for start in range(0, len(notes), SLOT)):
+            return pid
+    return None
+
+
+def _flights(folder: Path, queue: str) -> Iterator[tuple[Path, int]]:
+    """The notes of a queue's instances, and whose they are. Another queue may have our prefix."""
+    own = re.compile(re.escape(queue) + r"\.(\d+)-[0-9a-f]{8}\.flight")
+    for path in folder.glob(f"{queue}.*.flight"):
+        match = own.fullmatch(path.name)
+        if match:
+            yield path, int(match[1])

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import argparse
 import json
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from uploaderd.errors import ConfigError, MessageError
+from uploaderd.observe.states import counted, duration
 
 if TYPE_CHECKING:
     from uploaderd.broker.desk import Desk, Filter, Letter
@@ -73,7 +73,7 @@ def run(arguments: argparse.Namespace) -> int:
         count += 1
     if not arguments.json and arguments.action != "show":
         words = {"list": "found", "replay": "replayed", "edit": "replayed", "drop": "dropped"}
-        print(f"{count} dead letters {words[arguments.action]}.")
+        print(f"{counted(count, 'dead letter')} {words[arguments.action]}.")
     return 0 if count or arguments.action == "list" else 1
 
 
@@ -102,7 +102,7 @@ def _act(
         case "replay":
             desk.replay(letter)
             if arguments.rate:
-                time.sleep(1 / arguments.rate)
+                desk.pause(1 / arguments.rate)
         case "drop":
             desk.drop(letter)
         case "edit":
@@ -113,7 +113,7 @@ def _act(
     elif arguments.action == "show":
         print(json.dumps(shown, ensure_ascii=False, indent=2))
     else:
-        age = "?" if shown["age_s"] is None else f"{shown['age_s']:.0f} s"
+        age = "?" if shown["age_s"] is None else duration(shown["age_s"])
         print(f"{letter.service}  {letter.message_id}  {letter.code}  {age}  {shown['error']}")
 
 

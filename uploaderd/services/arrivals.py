@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -126,7 +126,8 @@ class Arrivals:
             BrokerError: the broker does not confirm.
         """
         crash_points.reached("fetched-rows:before")
-        self.catalog.insert("files", self._rows)
+        rows = [replace(row, message_id=job.message_id) for row in self._rows]
+        self.catalog.insert("files", rows)
         crash_points.reached("fetched-rows:after")
         for message in self._messages:
             job.publish("process", message)

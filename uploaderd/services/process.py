@@ -13,7 +13,6 @@ import time
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 from uploaderd import clock, crash_points
 from uploaderd.broker.job import Job
@@ -41,12 +40,13 @@ class Arrived:
     row: FileRow
 
     @classmethod
-    def of(cls, body: dict[str, Any], repository: Repository) -> Arrived:
+    def of(cls, job: Job, repository: Repository) -> Arrived:
         """The message's file.
 
         Raises:
             MessageError: its path does not lie in the repository's `tmp/`.
         """
+        body = job.body
         row = FileRow(
             host_id=body["host_id"],
             file_id=body["file_id"],
@@ -57,6 +57,7 @@ class Arrived:
             host_uid=body.get("host_uid", ""),
             sha256=body["sha256"],
             verified=body.get("verified", ""),
+            message_id=job.message_id,
         )
         return cls(repository.arrived(body["path"]), row)
 
@@ -82,7 +83,7 @@ class ProcessService:
             CatalogError: the database cannot be reached.
             MessageError: the message's path does not lie in the repository's `tmp/`.
         """
-        file = Arrived.of(job.body, self._repository)
+        file = Arrived.of(job, self._repository)
         with log_context(host=file.row.host_id, file=file.row.remote_path):
             known = self._known(file)
             if known is not None and known.stage in files.SETTLED:

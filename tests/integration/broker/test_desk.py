@@ -70,10 +70,16 @@ def test_dead_letters_are_listed_shown_mended_replayed_and_dropped(
         assert "needs a filter" in capsys.readouterr().err
         assert dead("edit", "--id", "m1-0", "--set", "host_add=10.0.0.8")[0] == 0
         wait_for(lambda: seen == ["m1-0"])
-        assert "1 dead letters dropped" in dead("drop", "--id", "m1-1")[1]
+        assert "1 dead letter dropped" in dead("drop", "--id", "m1-1")[1]
         assert "2 dead letters replayed" in dead("replay", "--all", "--rate", "100")[1]
         wait_for(lambda: client.depth("backup.dead") == 2)
         assert dead("list", "--older-than", "3600")[1] == "0 dead letters found.\n"
+        assert "2 dead letters found" in dead("list", "--newer-than", "3600")[1]
+        assert "2 dead letters found" in dead("list", "--service", "backup")[1]
+        assert "1 dead letter found" in dead("list", "--host", "8")[1]
+        assert dead("drop", "--code", "no_such_code")[0] == 1
+        assert main(["dead", "list", "--service", "nope", "-s", str(services)]) == 1
+        assert "There is no service 'nope': backup." in capsys.readouterr().err
 
 
 def test_topology_is_shown_compared_applied_and_exported(
