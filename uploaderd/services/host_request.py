@@ -7,12 +7,11 @@ anything else is done, because Zabbix waits for it; what it tells is the state b
 from __future__ import annotations
 
 import logging
-from datetime import timedelta
 
 from uploaderd import clock
 from uploaderd.broker.job import Job
 from uploaderd.catalog.client import Catalog
-from uploaderd.catalog.status import host_status
+from uploaderd.catalog.status import Standing, standing
 from uploaderd.config.settings import ServiceSettings
 from uploaderd.errors import MessageError
 from uploaderd.observe.logs import log_context
@@ -21,6 +20,7 @@ from uploaderd.services.station_record import Station
 
 log = logging.getLogger(__name__)
 
+CLOCKS_DIFFER_S = 60.0
 PASSED_ON = ("passwd", "filter")
 """What a backup needs of a request, beside the station's address."""
 
@@ -30,7 +30,7 @@ class HostRequestService:
 
     def __init__(self, settings: ServiceSettings) -> None:
         self._catalog = Catalog(settings.database)
-        self._lost_after = timedelta(hours=float(settings.behaviour["pending_hours"]))
+        self._lost_after_s = 3600 * float(settings.behaviour["pending_hours"])
 
     def handle(self, job: Job) -> None:
         """Answers, remembers the station, and enqueues a backup if none is on its way.
@@ -39,24 +39,25 @@ class HostRequestService:
             CatalogError: the database cannot be reached; the runtime tells the asker.
             MessageError: the station or its address is not known; the runtime tells the asker.
         """
-        tag = job.body.get("query_tag", "backup")
-        try:
-            station = record.identify(self._catalog, job.body)
-        except MessageError:
-            if tag == "backup":
-                raise
+        body = job.body
+        tag = body.get("query_tag", "backup")
+        host_id = int(body["host_id"]) if body.get("host_id") else None
+        found = standing(self._catalog, host_id, body.get("host_uid"))
+        if host_id is None and found.host is None and tag != "backup":
             # Who only asks about a station that nobody named yet gets that for an answer.
-            job.reply(host_status(self._catalog, host_uid=job.body["host_uid"]))
+            job.reply(found.answer)
             return
+        before = vars(found.host) if found.host else {}
+        station = record.completed(body, before)
         with log_context(host=station.host_id):
-            job.reply(host_status(self._catalog, host_id=station.host_id))
-            self._act(job, station, tag)
+            job.reply(found.answer)
+            self._act(job, station, tag, found)
 
     def close(self) -> None:
         """Closes the database connection."""
         self._catalog.close()
 
-    def _act(self, job: Job, station: Station, tag: str) -> None:
+    def _act(self, job: Job, station: Station, tag: str, found: Standing) -> None:
         if tag == "check":
             body = {
                 **vars(station),
@@ -73,8 +74,9 @@ class HostRequestService:
                 f"The station {station.host_id} has no known address.",
                 hint="Name it with host_add once; it is remembered.",
             )
-        record.remember(self._catalog, station)
-        if record.backup_is_on_its_way(self._catalog, station, self._lost_after):
+        if not _is_known(station, found):
+            record.remember(self._catalog, station)
+        if self._is_on_its_way(found):
             log.info("a backup of this station is on its way already")
             return
         record.note(self._catalog, station, "request", text=tag, message_id=job.message_id)
@@ -82,3 +84,17 @@ class HostRequestService:
         body["asked_at"] = clock.seconds()
         job.publish("backup", {key: value for key, value in body.items() if value != ""})
         log.info("a backup is enqueued")
+
+    def _is_on_its_way(self, found: Standing) -> bool:
+        """What shows no sign of life for long counts as lost, and is asked for anew.
+
+        So does what would have begun in the future: a clock was set back meanwhile.
+        """
+        waiting_s = found.waiting_s
+        return waiting_s is not None and -CLOCKS_DIFFER_S < waiting_s < self._lost_after_s
+
+
+def _is_known(station: Station, found: Standing) -> bool:
+    """Whether all that the request says of its station is remembered already."""
+    before = vars(found.host) if found.host else {}
+    return all(before.get(key) == value for key, value in vars(station).items())

@@ -4,17 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import timedelta
 from typing import Any
 
 from uploaderd import clock, crash_points
 from uploaderd.catalog.client import Catalog
 from uploaderd.catalog.rows import HostEventRow, HostRow
 from uploaderd.errors import MessageError
-
-WAITING = ("request", "backup_started", "backup_waiting")
-"""Events after which a backup of the host is on its way."""
-ENDED = ("backup_done", "backup_failed", "stopped")
 
 
 @dataclass(frozen=True)
@@ -35,14 +30,21 @@ def identify(catalog: Catalog, request: Mapping[str, Any]) -> Station:
         MessageError: the station is named by its uid alone, and no request named it before.
         CatalogError: the database cannot be reached.
     """
-    known = _known(catalog, request)
-    host_id = request.get("host_id") or (known["host_id"] if known else None)
-    if host_id is None:
+    return completed(request, _known(catalog, request) or {})
+
+
+def completed(request: Mapping[str, Any], before: Mapping[str, Any]) -> Station:
+    """The station that a request names, completed by what was known `before`; empty: nothing was.
+
+    Raises:
+        MessageError: the station is named by its uid alone, and no request named it before.
+    """
+    host_id = request.get("host_id") or before.get("host_id")
+    if not host_id:
         raise MessageError(
             f"No station of the uid {request['host_uid']!r} is known.",
             hint="Name it with host_id once; it is remembered.",
         )
-    before: Mapping[str, Any] = known or {}
     return Station(
         host_id=int(host_id),
         host_uid=request.get("host_uid") or before.get("host_uid", ""),
@@ -115,21 +117,3 @@ def was_stopped(catalog: Catalog, station: Station, asked_at: float) -> bool:
         {"id": station.host_id},
     )[0]
     return bool(row["stopped"] > asked_at)
-
-
-def backup_is_on_its_way(catalog: Catalog, station: Station, within: timedelta) -> bool:
-    """Whether a backup was asked for, runs, or waits to be tried again.
-
-    What shows no sign of life for longer than `within` counts as lost, and is asked for anew.
-    """
-    row = catalog.query(
-        "SELECT maxIf(at, event IN %(waiting)s) AS waiting, maxIf(at, event IN %(ended)s) AS ended,"
-        " now64(6) - waiting < %(within)s AS recent FROM host_events WHERE host_id = %(id)s",
-        {
-            "waiting": WAITING,
-            "ended": ENDED,
-            "within": within.total_seconds(),
-            "id": station.host_id,
-        },
-    )[0]
-    return bool(row["waiting"] > row["ended"] and row["recent"])
