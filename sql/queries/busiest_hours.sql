@@ -45,7 +45,7 @@ FROM (
       AND time_start >= parseDateTime64BestEffort(%(since)s, 3, 'UTC') - INTERVAL 31 DAY
       AND station LIKE %(station)s AND toUnixTimestamp64Milli(time_start) > 0
       AND freq_start <= %(high)s AND freq_stop >= %(low)s
-      AND notEmpty(profile_p50) AND isFinite(level_p10)
+      AND notEmpty(profile_p50) AND isFinite(level_p10) AND unit != '%%'
 )
 WHERE arraySum(counts) > 0
 GROUP BY station, unit, hour ORDER BY occupancy DESC, level_p90 DESC, station, unit, hour LIMIT %(count)s

@@ -53,7 +53,7 @@ FROM (
           AND time_start >= parseDateTime64BestEffort(%(since)s, 3, 'UTC') - INTERVAL 31 DAY
           AND station LIKE %(station)s AND toUnixTimestamp64Milli(time_start) > 0
           AND freq_start <= %(high)s AND freq_stop >= %(low)s
-          AND notEmpty(profile_p50) AND isFinite(level_p10)
+          AND notEmpty(profile_p50) AND isFinite(level_p10) AND unit != '%%'
     )
     GROUP BY station, unit, freq_start, freq_stop, points, bins, hour
 )

@@ -1,6 +1,6 @@
 -- Spectrum: lowest, mean, median, 90 % and highest level over frequency, of the level profiles of a period or of
 -- one spectrum; the mean is weighted by traces, median and 90 % are the mean of the recordings'.
--- plot: lines x=frequency y=lowest,mean,p50,p90,highest label=station
+-- plot: profile
 -- :since text 1970-01-01 first moment, UTC
 -- :until text 2100-01-01 moment that counts no more, UTC
 -- :station text % station, LIKE pattern

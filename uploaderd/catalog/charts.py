@@ -1,15 +1,17 @@
 """Answers of the cookbook as pictures. Needs matplotlib.
 
 A query's header says `-- plot: KIND key=column …`: `heatmap` (x, y, value), `spans` (label, start,
-stop), `bars` and `lines` (x, y of one or more columns, label), or `waterfall`. The `label` of spans
+stop), `bars` and `lines` (x, y of one or more columns, label), `profile` or `waterfall`. The `label` of spans
 and the `y` of a heatmap may be several columns, whose values stand side by side.
 """
 
 from __future__ import annotations
 
 import warnings
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +27,10 @@ Rows = Sequence[Mapping[str, Any]]
 
 MOST_LABELS = 40
 """Bars or rows that can still be read on one picture."""
+MOST_STEPS = 1000
+"""Hours or days of a heatmap up to which empty ones are drawn, too."""
+_BLUE = "#2471a3"
+_ENDS: tuple[tuple[Callable[..., Any], str], ...] = ((min, "start"), (max, "stop"))
 _UNITS = {
     "frequency": "frequency, MHz",
     "occupancy": "occupancy, share of the traces",
@@ -66,7 +72,7 @@ def draw(query: Query, rows: Rows, out: Path) -> None:
 
 
 def _heatmap(axes: Axes, rows: Rows, columns: Mapping[str, str]) -> None:
-    xs = sorted({row[columns["x"]] for row in rows})
+    xs = _without_holes(sorted({row[columns["x"]] for row in rows}))
     groups = columns["y"].split(",")
     ys = sorted({tuple(row[name] for name in groups) for row in rows})
     grid = np.full((len(ys), len(xs)), np.nan)
@@ -91,13 +97,29 @@ def _spans(axes: Axes, rows: Rows, columns: Mapping[str, str]) -> None:
             stop - start,
             left=start,
             height=0.8,
-            color="#2471a3",
+            color=_BLUE,
+            # However short, it is seen.
+            edgecolor=_BLUE,
+            linewidth=1.5,
         )
+    begin, end = (pick(row[columns[key]] for row in rows) for pick, key in _ENDS)
+    margin = max(0.02 * (end - begin), timedelta(minutes=1))
+    axes.set_xlim(begin - margin, end + margin)
     axes.xaxis_date()
     _ticks(axes.set_yticks, [_joined(groups, label) for label in labels], MOST_LABELS)
     axes.set_ylim(-0.6, len(labels) - 0.4)
     axes.tick_params(axis="x", rotation=30)
     axes.set_xlabel("time, UTC")
+
+
+def _without_holes(xs: list[Any]) -> list[Any]:
+    """Hours or days with those between them, so that a pause is seen as one."""
+    if len(xs) < 3 or not isinstance(xs[0], date):
+        return xs
+    step = min(later - earlier for earlier, later in pairwise(xs))
+    if (xs[-1] - xs[0]) / step > MOST_STEPS:
+        return xs
+    return [xs[0] + n * step for n in range(round((xs[-1] - xs[0]) / step) + 1)]
 
 
 def _bars(axes: Axes, rows: Rows, columns: Mapping[str, str]) -> None:
@@ -127,14 +149,37 @@ def _lines(axes: Axes, rows: Rows, columns: Mapping[str, str]) -> None:
     _finish(axes, columns, drawn, unit=str(rows[0].get("unit", "")))
 
 
-def _waterfall(axes: Axes, rows: Rows, columns: Mapping[str, str]) -> None:
+def _profile(axes: Axes, rows: Rows, _columns: Mapping[str, str]) -> None:
+    """The station and unit with the most rows; bands that do not meet are not joined."""
+    (station, unit), shown = _most(rows, ("station", "unit"))
+    bands = sorted({(row["freq_start"], row["freq_stop"]) for row in shown})
+    for number, band in enumerate(bands):
+        part = [row for row in shown if (row["freq_start"], row["freq_stop"]) == band]
+        megahertz = [row["frequency"] / 1e6 for row in part]
+        lowest, highest = ([row[key] for row in part] for key in ("lowest", "highest"))
+        axes.fill_between(megahertz, lowest, highest, color=_BLUE, alpha=0.25, linewidth=0)
+        for key, color in (("mean", "#1f2d3d"), ("p90", "#c0392b")):
+            label = None if number else key
+            axes.plot(megahertz, [r[key] for r in part], color=color, linewidth=1, label=label)
+    axes.set_title(f"{station}, {len(bands)} bands; shaded: from the lowest to the highest level")
+    axes.set_xlabel(_axis("frequency"))
+    axes.set_ylabel(f"level, {unit}")
+    axes.grid(alpha=0.3)
+    axes.legend(fontsize="small")
+
+
+def _most(rows: Rows, names: Sequence[str]) -> tuple[tuple[Any, ...], Rows]:
+    """The most frequent values of these columns, and the rows that have them."""
+    keys = [tuple(row[name] for name in names) for row in rows]
+    chosen = Counter(keys).most_common(1)[0][0]
+    return chosen, [row for row, key in zip(rows, keys, strict=True) if key == chosen]
+
+
+def _waterfall(axes: Axes, rows: Rows, _columns: Mapping[str, str]) -> None:
     """The station and band with the most recordings; each is as high as it lasted."""
-    del columns
-    keys = [(row["station"], row["freq_start"], row["freq_stop"], row["unit"]) for row in rows]
-    chosen = max(dict.fromkeys(keys), key=keys.count)
-    shown = [row for row, key in zip(rows, keys, strict=True) if key == chosen]
     from matplotlib import dates
 
+    chosen, shown = _most(rows, ("station", "freq_start", "freq_stop", "unit"))
     levels = [level for row in shown for level in row["levels"]]
     low, high = np.nanmin(levels), np.nanmax(levels)
     image = None
@@ -203,5 +248,6 @@ _KINDS: Mapping[str, Callable[[Axes, Rows, Mapping[str, str]], None]] = {
     "spans": _spans,
     "bars": _bars,
     "lines": _lines,
+    "profile": _profile,
     "waterfall": _waterfall,
 }

@@ -18,6 +18,7 @@ COMMANDS: tuple[str, ...] = (
     "doctor",
     "explain",
     "inspect",
+    "load",
     "publish",
     "query",
     "status",
