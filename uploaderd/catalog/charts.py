@@ -1,8 +1,9 @@
 """Answers of the cookbook as pictures. Needs matplotlib.
 
 A query's header says `-- plot: KIND key=column …`: `heatmap` (x, y, value), `spans` (label, start,
-stop), `bars` and `lines` (x, y of one or more columns, label), `profile` or `waterfall`. The `label` of spans
-and the `y` of a heatmap may be several columns, whose values stand side by side.
+stop), `bars` and `lines` (x, y of one or more columns, label), `profile`, `waterfall`. The `label`
+of spans and the `y` of a heatmap may be several columns, whose values stand side by side. Rows of
+one bar add up.
 """
 
 from __future__ import annotations
@@ -204,7 +205,8 @@ def _series(rows: Rows, columns: Mapping[str, str]) -> dict[str, dict[Any, Any]]
     for row in rows:
         for y in ys:
             names = ([str(row[label])] if label else []) + ([y] if len(ys) > 1 or not label else [])
-            series.setdefault(" ".join(names), {})[row[columns["x"]]] = row[y]
+            points = series.setdefault(" ".join(names), {})
+            points[row[columns["x"]]] = points.get(row[columns["x"]], 0) + row[y]
     return series
 
 
