@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import subprocess
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,12 +16,39 @@ SERVERS = ("/usr/lib/openssh/sftp-server", "/usr/libexec/openssh/sftp-server")
 
 
 class _Pipe:
-    """As much of a channel as paramiko's SFTP client asks for."""
+    """As much of a channel as paramiko's SFTP client asks for; as one, it takes all that comes.
+
+    Without that, a client and a server that both write much would wait for each other for ever.
+    """
 
     def __init__(self, socket_: socket.socket) -> None:
+        self._socket = socket_
+        self._came = bytearray()
+        self._changed = threading.Condition()
+        self._ended = False
         self.send = socket_.send
-        self.recv = socket_.recv
-        self.close = socket_.close
+        self._reader = threading.Thread(target=self._read)
+        self._reader.start()
+
+    def _read(self) -> None:
+        while data := self._socket.recv(1 << 18):
+            with self._changed:
+                self._came += data
+                self._changed.notify()
+        with self._changed:
+            self._ended = True
+            self._changed.notify()
+
+    def recv(self, size: int) -> bytes:
+        with self._changed:
+            self._changed.wait_for(lambda: self._came or self._ended)
+            data = bytes(self._came[:size])
+            del self._came[:size]
+            return data
+
+    def close(self) -> None:
+        self._socket.shutdown(socket.SHUT_RDWR)
+        self._reader.join()
 
     def get_name(self) -> str:
         return "sftp-server"
@@ -36,8 +64,9 @@ def session() -> Iterator[paramiko.SFTPClient]:
     ours, theirs = socket.socketpair()
     with ours, subprocess.Popen([program], stdin=theirs.fileno(), stdout=theirs.fileno()) as server:
         theirs.close()
+        pipe = _Pipe(ours)
         try:
-            yield paramiko.SFTPClient(cast(paramiko.Channel, _Pipe(ours)))
+            yield paramiko.SFTPClient(cast(paramiko.Channel, pipe))
         finally:
-            ours.shutdown(socket.SHUT_RDWR)
+            pipe.close()
             server.wait(30)

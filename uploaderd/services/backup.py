@@ -104,7 +104,9 @@ class BackupService:
             index_source.opened,
             config_path=job.body.get("agent_config") or behaviour.agent_config,
             patience=behaviour.patience,
+            choice=behaviour.choice,
             wait=partial(patient, job),
+            beat=job.beat,
         )
 
     def _copy(

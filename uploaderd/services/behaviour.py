@@ -14,6 +14,7 @@ from typing import Any
 
 from uploaderd.errors import ConfigError
 from uploaderd.services import reach
+from uploaderd.services.index_source import Choice
 from uploaderd.services.station_record import Station
 from uploaderd.station import filters
 from uploaderd.station.access import Access
@@ -34,6 +35,7 @@ class BackupBehaviour:
     patience: Patience
     limits: Limits
     rules: Rules
+    choice: Choice
     settings: Mapping[str, Any]
 
     @classmethod
@@ -57,6 +59,7 @@ class BackupBehaviour:
                 look_again_after_s=settings.get("look_again_s"),
                 limit=settings["slice_files"],
             ),
+            choice=Choice(settings["order"] == "newest_first", settings["index_min_age_s"]),
             settings=settings,
         )
 

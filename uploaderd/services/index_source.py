@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
@@ -18,6 +21,20 @@ from uploaderd.station.connection import Connection
 from uploaderd.station.halt import HaltFlag, Patience
 from uploaderd.station.paths import Refused, Sound
 
+log = logging.getLogger(__name__)
+
+LOOK_AHEAD = 20_000
+"""Lines of the index among which the oldest files come first; beyond, in the index's order."""
+
+
+@dataclass(frozen=True)
+class Choice:
+    """Which of the files that the index names come first, and which are left for next time."""
+
+    newest_first: bool = False
+    min_age_s: float = 0.0
+    """A younger file may still be written: its line stays in the index."""
+
 
 class IndexSource:
     """What the index names, and what has become of it; made by `opened`."""
@@ -26,11 +43,21 @@ class IndexSource:
     """The whole index is read, however long it is."""
 
     def __init__(
-        self, sftp: paramiko.SFTPClient, agent: AgentConfig, lost: threading.Event
+        self,
+        sftp: paramiko.SFTPClient,
+        agent: AgentConfig,
+        lost: threading.Event,
+        *,
+        choice: Choice,
+        clock_ahead_s: float,
+        beat: Callable[[], None],
     ) -> None:
         self._sftp = sftp
         self._agent = agent
         self._lost = lost
+        self._choice = choice
+        self._clock_ahead_s = clock_ahead_s
+        self._beat = beat
         self.settled: set[bytes] = set()
         """Paths whose lines may leave the index."""
 
@@ -40,16 +67,71 @@ class IndexSource:
         return self._lost.is_set()
 
     def batches(self, size: int) -> Iterator[list[Sound | Refused]]:
-        """The index's lines in order, up to `size` at a time, each looked at on the station."""
+        """What the index names, up to `size` at a time, each looked at on the station.
+
+        The oldest come first (or the newest, as chosen): by the times that the second index tells,
+        else by those that the station shows. What cannot be had comes before.
+        """
         lines = index.entries(self._sftp, self._agent)
-        while batch := list(islice(lines, size)):
-            named = [line.path for line in batch if isinstance(line, index.IndexEntry)]
-            damaged: list[Sound | Refused] = [
+        while ahead := list(islice(lines, LOOK_AHEAD)):
+            refused: list[Sound | Refused] = [
                 Refused(line.text, "damaged_line", line.reason)
-                for line in batch
+                for line in ahead
                 if isinstance(line, index.DamagedLine)
             ]
-            yield damaged + list(paths.screen(self._sftp, self._agent, named))
+            due: dict[bytes, Sound | int] = {}
+            untimed = []
+            for line in ahead:
+                if isinstance(line, index.IndexEntry):
+                    if line.mtime_ns is None:
+                        untimed.append(line.path)
+                    else:
+                        due[line.path] = line.mtime_ns
+            for found in self._screened(path for path in untimed if path not in due):
+                if isinstance(found, Refused):
+                    refused.append(found)
+                else:
+                    due[found.path] = found
+            for start in range(0, len(refused), size):
+                yield refused[start : start + size]
+            yield from self._in_order(due, size)
+
+    def _in_order(
+        self, due: Mapping[bytes, Sound | int], size: int
+    ) -> Iterator[list[Sound | Refused]]:
+        """Batches by mtime; what is only known by its time is looked at when its turn comes."""
+
+        def mtime_ns(path: bytes) -> tuple[int, bytes]:
+            known = due[path]
+            return (known if isinstance(known, int) else known.mtime_ns, path)
+
+        latest_ns = (time.time() + self._clock_ahead_s - self._choice.min_age_s) * 1e9
+        order = sorted(due, key=mtime_ns, reverse=self._choice.newest_first)
+        left = 0
+        for start in range(0, len(order), size):
+            batch = order[start : start + size]
+            unseen = (path for path in batch if isinstance(due[path], int))
+            seen = {found.path: found for found in self._screened(unseen)}
+            every = [seen.get(path) or due[path] for path in batch]
+            chosen = [
+                one
+                for one in every
+                if isinstance(one, Refused)
+                or (isinstance(one, Sound) and self._is_finished(one, latest_ns))
+            ]
+            left += len(batch) - len(chosen)
+            yield chosen
+        if left:
+            log.info("%d files may still be written, and are left for next time", left)
+
+    def _is_finished(self, file: Sound, latest_ns: float) -> bool:
+        return not self._choice.min_age_s or file.mtime_ns <= latest_ns
+
+    def _screened(self, named: Iterable[bytes]) -> Iterator[Sound | Refused]:
+        for number, found in enumerate(paths.screen(self._sftp, self._agent, named)):
+            if number % 100 == 0:
+                self._beat()
+            yield found
 
     def settle(self, done: Sequence[bytes]) -> None:
         """Puts the paths into the station's list of done backups; their lines may leave then."""
@@ -70,7 +152,9 @@ def opened(
     *,
     config_path: str,
     patience: Patience,
+    choice: Choice,
     wait: Callable[[float], object],
+    beat: Callable[[], None],
 ) -> Iterator[IndexSource]:
     """Takes the station's flag, with `wait` between the tries.
 
@@ -82,13 +166,19 @@ def opened(
     """
     sftp = connection.sftp
     agent = read_config(sftp, config_path)
-    flag = HaltFlag(sftp, agent, patience=patience, wait=wait)
-    crash_points.reached("halt-flag:before")
-    with flag, kept_fresh(flag) as lost:
-        crash_points.reached("halt-flag:after")
-        source = IndexSource(sftp, agent, lost)
-        yield source
-        flag.confirm()
-        index.remove(sftp, agent, source.settled)
-        crash_points.reached("halt-flag-lowered:before")
-    crash_points.reached("halt-flag-lowered:after")
+    # A session of its own: the flag is renewed by a thread, and a session serves one at a time.
+    with contextlib.closing(connection.link.sftp_client()) as own:
+        flag = HaltFlag(own, agent, patience=patience, wait=wait)
+        crash_points.reached("halt-flag:before")
+        with flag, kept_fresh(flag) as lost:
+            crash_points.reached("halt-flag:after")
+            if flag.inherited:
+                index.sweep(sftp, agent)
+            source = IndexSource(
+                sftp, agent, lost, choice=choice, clock_ahead_s=flag.clock_ahead_s, beat=beat
+            )
+            yield source
+            flag.confirm()
+            index.remove(sftp, agent, source.settled)
+            crash_points.reached("halt-flag-lowered:before")
+        crash_points.reached("halt-flag-lowered:after")

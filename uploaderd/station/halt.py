@@ -67,7 +67,8 @@ class HaltFlag:
     """The station's flag as a context manager; raises StationHalted if somebody else keeps it.
 
     A flag that a dead process of this machine left behind, or one of ours on any machine that was
-    not renewed for its lease, is taken over. What the connection raises is raised.
+    not renewed for its lease, is taken over. What the connection raises is raised. `confirm` and
+    `renew` may be called from several threads, if nothing else uses the session.
     """
 
     def __init__(
@@ -90,6 +91,11 @@ class HaltFlag:
         self._line = Claim.now(self._owner, self._token, min(_LEASE_S, timeout_s)).line
         self._mark: int | None = None
         self._renewed = 0.0
+        self.inherited = False
+        """Whether it was taken over from a process that died, and may have left things undone."""
+        self.clock_ahead_s = 0.0
+        """The station's clock less ours, when the flag was last renewed; to the second."""
+        self._turn = threading.RLock()
 
     def __enter__(self) -> Self:
         for attempt in range(self._patience.tries):
@@ -122,16 +128,18 @@ class HaltFlag:
 
         Raises StationHalted if it is no longer ours.
         """
-        if time.monotonic() - self._renewed >= self._renew_every_s:
-            self.confirm()
-            self._stamp()
+        with self._turn:
+            if time.monotonic() - self._renewed >= self._renew_every_s:
+                self.confirm()
+                self._stamp()
 
     def confirm(self) -> None:
         """Make sure that the flag is ours and that no agent touched it; else StationHalted."""
-        if self._read() != self._line or self._mtime() != self._mark:
-            raise StationHalted(
-                f"The halt flag was lost to {self._holder()} during the backup.", hint=_HINT
-            )
+        with self._turn:
+            if self._read() != self._line or self._mtime() != self._mark:
+                raise StationHalted(
+                    f"The halt flag was lost to {self._holder()} during the backup.", hint=_HINT
+                )
 
     def _take(self) -> bool:
         if not self._create():
@@ -232,6 +240,7 @@ class HaltFlag:
             raise
         if self._read(aside) == said:
             self._sftp.remove(aside)
+            self.inherited = True
             return True
         # Somebody was quicker: the flag goes back, but overwrites no other one.
         with suppress(OSError):
@@ -247,6 +256,7 @@ class HaltFlag:
             mark = (file.stat().st_mtime or 0) - _BACK_S
             file.utime((mark, mark))
         self._mark = mark
+        self.clock_ahead_s = mark + _BACK_S - time.time()
         self._renewed = time.monotonic()
 
     def _read(self, path: bytes | None = None) -> bytes | None:

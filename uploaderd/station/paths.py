@@ -16,10 +16,12 @@ import paramiko
 from paramiko.sftp import CMD_LSTAT, CMD_REALPATH
 
 from uploaderd.station.agent import AgentConfig
-from uploaderd.station.pipelined import WINDOW, Answer, answers, attributes_of, one
+from uploaderd.station.pipelined import Answer, answers, attributes_of, one
 
 _LONGEST = 4096
 _REMEMBERED = 10_000
+_LOOKS = 128
+"""Requests in flight: they are small, and so are their answers."""
 
 
 @dataclass(frozen=True)
@@ -65,7 +67,7 @@ def screen(
     sftp: paramiko.SFTPClient,
     config: AgentConfig,
     paths: Iterable[bytes],
-    window: int = WINDOW,
+    window: int = _LOOKS,
 ) -> Iterator[Sound | Refused]:
     """Check each path, on the station too, in order: one pipelined `lstat` a file.
 

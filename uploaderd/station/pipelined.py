@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import errno
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable
 from dataclasses import dataclass
 from typing import Any, Protocol, cast
 
@@ -76,7 +76,7 @@ class _Slot:
 
 def answers(
     sftp: paramiko.SFTPClient, requests: Iterable[tuple[Any, ...]], window: int = WINDOW
-) -> Iterator[Answer]:
+) -> Generator[Answer, None, None]:
     """The answers to `requests` (packet type, arguments…), in their order, `window` in flight.
 
     Requests are taken from the iterable only as fast as answers are taken from here, so memory is
