@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from dataclasses import fields
 
 from uploaderd.catalog.client import Catalog
 from uploaderd.catalog.rows import FileRow
@@ -44,3 +45,16 @@ def recorded(catalog: Catalog, host_id: int, ids: Collection[str]) -> dict[str, 
         )
         found.update((row["file_id"], FileRow(**row)) for row in rows)
     return found
+
+
+def whole(catalog: Catalog, host_id: int, file_id: str) -> FileRow | None:
+    """The newest row of a file, all of it; None if the ledger does not know the file.
+
+    Its version is a new one, so that what is made of it by `replace` counts more.
+    """
+    names = ", ".join(field.name for field in fields(FileRow) if field.name != "version")
+    rows = catalog.query(
+        f"SELECT {names} FROM files_now WHERE host_id = %(host_id)s AND file_id = %(file_id)s",
+        {"host_id": host_id, "file_id": file_id},
+    )
+    return FileRow(**rows[0]) if rows else None

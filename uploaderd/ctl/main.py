@@ -21,6 +21,7 @@ COMMANDS: tuple[str, ...] = (
     "load",
     "publish",
     "query",
+    "refresh",
     "status",
     "topology",
 )
