@@ -33,7 +33,7 @@ from uploaderd.errors import UploaderError
 ROOT = Path(__file__).parents[2]
 SETTLE_S = 240.0
 TICK_S = 1.0
-BACKLOG = 12
+BACKLOG = 6
 """Files in a station's index above which it measures no more, so that the end is not far."""
 
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
+from importlib.metadata import entry_points
 from pathlib import Path
 
-from uploaderd.config import load_daemon, load_service, load_services, select
-from uploaderd.config.document import text_of
+from uploaderd.config import document, load_daemon, load_service, load_services, select
+from uploaderd.config.check import closest
+from uploaderd.config.document import Document, text_of
 from uploaderd.config.settings import DaemonSettings, ServiceSettings
 
 
@@ -46,6 +48,7 @@ def read_plan(config: Path, folder: Path) -> Plan:
     for service in select(daemon, load_services(folder, daemon.repository)):
         file = folder / f"{service.name}.json"
         text = text_of(file)
+        _require_registered(service.service, document.read(file, text))
         jobs[service.name] = Job(
             settings=load_service(file, daemon.repository, text),
             file=file,
@@ -54,3 +57,10 @@ def read_plan(config: Path, folder: Path) -> Plan:
             shared=(daemon.logging, daemon.run_dir, daemon.supervision.stop_timeout_s),
         )
     return Plan(daemon, jobs)
+
+
+def _require_registered(name: str, file: Document) -> None:
+    """A service is registered by a package, or named by its module and class."""
+    names = {entry.name for entry in entry_points(group="uploaderd.services")}
+    if ":" not in name and name not in names:
+        raise file.error(("service",), f"no service is registered as {name}{closest(name, names)}")

@@ -23,8 +23,12 @@ class Dummy:
         logging.getLogger("dummy").info("settings: %s", self._settings)
         if (self._folder / "die").exists():
             os._exit(3)
+        hoard: list[bytes] = []
         while not stop.is_set():
             beat()
+            if (self._folder / "hoard").exists():
+                (self._folder / "hoard").unlink()
+                hoard.append(b"x" * (200 << 20))
             if (self._folder / "hang").exists():
                 (self._folder / "hang").unlink()
                 threading.Event().wait()

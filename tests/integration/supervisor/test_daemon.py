@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -113,6 +114,54 @@ def test_an_instance_over_its_age_is_drained_and_replaced(daemon: Daemon) -> Non
     daemon.wait_for("one", "running", other_than=pid)
     assert (own / f"drained.{pid}").exists()
     assert "age limit" in daemon.log()
+    assert daemon.stop() == 0
+
+
+def test_an_instance_over_its_memory_is_drained_and_replaced(daemon: Daemon) -> None:
+    own = daemon.service("one", limits={"memory_mb": 150})
+    daemon.start()
+    pid = daemon.wait_for("one", "running")
+    (own / "hoard").touch()
+    other = daemon.wait_for("one", "running", other_than=pid)
+    assert (own / f"drained.{pid}").exists()
+    assert "memory limit" in daemon.log()
+    assert daemon.wait_for("one", "running") == other
+    assert daemon.stop() == 0
+
+
+def test_sigusr1_writes_the_state_of_every_instance_to_the_log(daemon: Daemon) -> None:
+    daemon.service("one")
+    daemon.service("two", instances=2)
+    daemon.start()
+    pids = [daemon.wait_for(name, "running", n) for name, n in (("one", 1), ("two", 1), ("two", 2))]
+    daemon.signal(signal.SIGUSR1)
+    until(lambda: daemon.log().count("state of ") == 3, "three states")
+    for name, pid in zip(("one[1]", "two[1]", "two[2]"), pids, strict=True):
+        assert f"state of {name}" in daemon.log()
+        assert f"'pid': {pid}" in daemon.log()
+    assert daemon.stop() == 0
+
+
+def test_a_storm_of_kills_leaves_no_zombie_and_every_instance_running(daemon: Daemon) -> None:
+    daemon.configure(
+        supervision={
+            **{"restart_delay_s": 0.1, "restart_delay_max_s": 0.1, "status_interval_s": 0.1},
+            "crash_limit": 1000,
+        }
+    )
+    daemon.service("one", instances=3)
+    daemon.start()
+    assert daemon.process is not None
+    children = Path(f"/proc/{daemon.process.pid}/task/{daemon.process.pid}/children")
+    for _ in range(5):
+        for number in (1, 2, 3):
+            pid = daemon.wait_for("one", "running", number)
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+            daemon.wait_for("one", "running", number, other_than=pid)
+    living = {daemon.wait_for("one", "running", number) for number in (1, 2, 3)}
+    assert set(map(int, children.read_text().split())) == living
+    assert all(alive(pid) for pid in living)
     assert daemon.stop() == 0
 
 

@@ -110,6 +110,19 @@ WRONG_SERVICES: list[tuple[str, dict[str, Any] | str, str]] = [
     ("a key twice", '{"service": "a",\n "service": "b"}', ":2: service: the key is given twice"),
     ("a nested key twice", '{"a": [1, {"b": 1,\n\n"b": 2}]}', ":3: a[1].b: the key is given twice"),
     ("no service", {}, ":1: the key service is missing"),
+    (
+        "a retry that never waits",
+        {"rabbitmq": {**BROKER, "retry_delays_s": [5, 0]}},
+        "rabbitmq.retry_delays_s[1]: expected more than 0",
+    ),
+    (
+        "a retry of no kind",
+        {"rabbitmq": {**BROKER, "retry_by": "hand"}},
+        'rabbitmq.retry_by: expected one of "queues", "broker"',
+    ),
+    ("no heartbeat", {"rabbitmq": {**BROKER, "heartbeat": 0}}, "heartbeat: expected at least 1"),
+    ("a binding twice", {"rabbitmq": {**BROKER, "bindings": ["a", "a"]}}, "rabbitmq.bindings:"),
+    ("a limit of nothing", {"limits": {"memory_mb": 1}}, "limits.memory_mb: expected at least 32"),
     ("a misspelt key", {"instancse": 2}, "instancse: unknown key; did you mean instances?"),
     ("a strange key", {"zzz": 2}, "zzz: unknown key; known here: behaviour, database,"),
     (
