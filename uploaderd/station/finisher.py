@@ -17,6 +17,7 @@ from uploaderd.station.verification import Verifier
 
 LOG = logging.getLogger(__name__)
 LARGEST_BATCH = 256
+MOST_PENDING = 512
 SYNCS_AT_ONCE = 8
 PROGRESS_S = 1.0
 
@@ -44,8 +45,8 @@ class Finisher:
         self._tasks.put(complete)
 
     def has_room(self) -> bool:
-        """Whether further files may be begun: each holds a descriptor until it is finished."""
-        return self.pending < self._limits.files_in_flight
+        """Whether more may be received: each file holds a descriptor until it is finished."""
+        return self.pending < MOST_PENDING
 
     def done(self) -> Iterator[Outcome]:
         """The outcomes that are known by now."""

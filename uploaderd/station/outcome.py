@@ -57,8 +57,7 @@ class Limits:
     """Bounds of one transfer, and the verification that is asked for."""
 
     bytes_per_s: float | None = None
-    files_in_flight: int = 256
-    requests_in_flight: int = 512
+    files_in_flight: int = 4096
     bytes_in_flight: int = 16 << 20
     stall_s: float | None = None
     """Longest silence while answers are due; by default that of the station's access."""

@@ -57,12 +57,9 @@ class PartFile:
 
     def __init__(self, target: Path, remote_path: bytes) -> None:
         """Opens the part file; raises RepositoryError, or RemoteFileError if it is locked."""
-        name = target.name
-        if len(os.fsencode(name)) > 240:
-            name = hashlib.sha256(os.fsencode(name)).hexdigest()
         self.target = target
-        self.path = target.with_name(name + ".part")
-        self._record = target.with_name(name + ".part.json")
+        self.path = _beside(target)
+        self._record = self.path + ".json"
         self._remote_path = remote_path
         self.size = self.mtime = 0
         self.digest = Digest()
@@ -76,6 +73,11 @@ class PartFile:
         except OSError as error:
             os.close(self._file)
             raise RemoteFileError(f"{self.path} is being written by another process.") from error
+
+    @staticmethod
+    def is_there(target: Path) -> bool:
+        """Whether something lies where the part file of the target has its place."""
+        return os.path.lexists(_beside(target))
 
     def begin(self, size: int, mtime: int) -> bool:
         """Sets what the remote file is, and whether bytes of an earlier transfer may be kept.
@@ -104,14 +106,14 @@ class PartFile:
         self.digest = Digest()
         self._recorded = 0
         try:
-            self._record.unlink(missing_ok=True)
+            _unlink(self._record)
             os.ftruncate(self._file, 0)
         except OSError as error:
             raise not_written(self.path, error) from error
 
     def _kept(self) -> bool:
         try:
-            record = json.loads(self._record.read_text())
+            record = json.loads(Path(self._record).read_text())
             offset, expected = record.pop("offset"), record.pop("sha256")
         except (FileNotFoundError, ValueError, KeyError, AttributeError):
             return False
@@ -151,7 +153,7 @@ class PartFile:
     def checkpoint(self) -> None:
         """Writes the record of what is there."""
         progress = {"offset": self.digest.position, "sha256": self.digest.hexdigest()}
-        fresh = self._record.with_name(self._record.name + ".new")
+        fresh = Path(self._record + ".new")
         fresh.write_text(json.dumps(self._identity() | progress))
         fresh.replace(self._record)
         self._recorded = self.digest.position
@@ -170,10 +172,10 @@ class PartFile:
         """Gives the file its name; its folder is still to be fsynced. Raises RepositoryError."""
         try:
             crash_points.reached("file-named:before")
-            self.path.replace(self.target)
+            os.replace(self.path, self.target)
             crash_points.reached("file-named:after")
             if self._recorded:
-                self._record.unlink(missing_ok=True)
+                _unlink(self._record)
         except OSError as error:
             raise not_written(self.target, error) from error
         os.close(self._file)
@@ -195,21 +197,34 @@ class PartFile:
     def drop(self) -> None:
         """Removes it."""
         with contextlib.suppress(OSError):
-            self.path.unlink(missing_ok=True)
-            self._record.unlink(missing_ok=True)
+            _unlink(self.path)
+            _unlink(self._record)
         os.close(self._file)
 
 
-def _opened(path: Path) -> int:
+def _beside(target: Path) -> str:
+    """Path of the part file; plain text, for `pathlib` takes longer than a small file."""
+    folder, name = os.path.split(os.fspath(target))
+    if len(os.fsencode(name)) > 240:
+        name = hashlib.sha256(os.fsencode(name)).hexdigest()
+    return os.path.join(folder, name + ".part")
+
+
+def _unlink(path: str) -> None:
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(path)
+
+
+def _opened(path: str) -> int:
     flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
     try:
         return os.open(path, flags, 0o644)
     except FileNotFoundError:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        os.makedirs(os.path.dirname(path), exist_ok=True)
         return os.open(path, flags, 0o644)
 
 
-def not_written(path: Path, error: OSError) -> RepositoryError:
+def not_written(path: Path | str, error: OSError) -> RepositoryError:
     """The error for a refusal of the local disk: of this one target, or of the whole disk."""
     sentence = f"{path} cannot be written: {error.strerror or error}."
     if error.errno in _OF_THIS_FILE:

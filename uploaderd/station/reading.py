@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import collections
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from uploaderd.errors import RemoteFileError, UploaderError
@@ -19,13 +20,19 @@ class Reading:
     size: int = 0
     mtime: int = 0
     part: PartFile | None = None
-    sink: PartFile | Digest | None = None
+    compared: Digest | None = None
+    """What a second reading is hashed into; none in the first."""
     handle: bytes = b""
+    """Of the open file: as the station told it, or as it is guessed; empty until then."""
+    confirmed: bool = False
+    """The station told that handle."""
+    misled: bool = False
+    """The guess was wrong: what comes for it is no word on this file, which is opened anew."""
     ranges: collections.deque[tuple[int, int]] = field(default_factory=collections.deque)
     due: int = 0
     """Answers that are still to come."""
     queued: bool = False
-    """Open, with ranges that are still to be asked for."""
+    """In the queue of those that have ranges to be asked for."""
     end: wire.Attributes | None = None
     error: UploaderError | None = None
 
@@ -33,6 +40,46 @@ class Reading:
     def name(self) -> str:
         """The remote path, for a sentence."""
         return self.wanted.remote_path.decode("utf-8", "backslashreplace")
+
+    def begin(self, may_go_on: Callable[[Wanted, PartFile], bool]) -> None:
+        """Decides where to begin: behind what an earlier transfer left, if it may be gone on with.
+
+        Raises RepositoryError, or RemoteFileError if another process writes the target.
+        """
+        if PartFile.is_there(self.wanted.target):
+            part = self.file()
+            if part.begin(self.size, self.mtime) and not may_go_on(self.wanted, part):
+                part.restart()
+        self.ranges.append((self.position, self.size + 1))
+
+    def file(self) -> PartFile:
+        """The part file, made when the first byte is there: few are open, however many files fly.
+
+        Raises RepositoryError, or RemoteFileError if another process writes the target.
+        """
+        if self.part is None:
+            self.part = PartFile(self.wanted.target, self.wanted.remote_path)
+            self.part.size, self.part.mtime = self.size, self.mtime
+        return self.part
+
+    @property
+    def position(self) -> int:
+        """How many bytes from the beginning are there, in this reading."""
+        sink = self.compared or self.part
+        return sink.position if sink is not None else 0
+
+    def write(self, offset: int, data: memoryview) -> None:
+        """Takes a piece; raises as `file` does."""
+        if self.compared is not None:
+            self.compared.write(offset, data)
+        else:
+            (self.part or self.file()).write(offset, data)
+
+    def open_anew(self) -> None:
+        """Forgets a wrong handle: what was asked for with it is to be asked for again."""
+        self.handle, self.confirmed, self.misled, self.end = b"", False, False, None
+        self.ranges.clear()
+        self.ranges.append((self.position, self.size + 1))
 
 
 @dataclass(frozen=True)

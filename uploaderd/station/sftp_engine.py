@@ -3,6 +3,11 @@
 OPEN, READ, FSTAT and CLOSE of different files overlap, so that a round trip is paid once a window
 and not several times a file. Each file is read to one byte beyond its size, and looked at again
 when it is read: one that grew, shrank, or was told wrong is found out without a further round trip.
+
+A server such as OpenSSH's works off its requests in their order and numbers handles from the first
+free place on. With one file after the other the handle is always the same, so READ, FSTAT and CLOSE
+are sent behind OPEN without waiting for it: the session is a stream. The answer to OPEN tells
+whether the guess was right; if it ever is not, the file is read anew, and handles are waited for.
 """
 
 from __future__ import annotations
@@ -19,9 +24,13 @@ from uploaderd.station.link import Stream
 from uploaderd.station.outcome import Limits, Refused, Wanted
 from uploaderd.station.part_file import Digest, PartFile, TargetError
 from uploaderd.station.reading import Complete, Reading, changed, refused
+from uploaderd.station.sftp_requests import Pace, Requests
 from uploaderd.station.sftp_session import SAFE_READ, Session
 
 TICK_S = 1.0
+PAUSE_S = 0.002
+FIRST_WAVE = 64
+"""Files begun before the server has shown that handles may be guessed, or told how many it has."""
 
 
 class Engine:
@@ -43,15 +52,13 @@ class Engine:
         self._limits = limits
         self._may_go_on = may_go_on
         self._progress = progress
-        self._out: list[bytes] = []
-        self._number = 0
-        self._due: dict[int, tuple[int, Reading, int, int]] = {}
-        self._due_bytes = 0
+        self._requests = Requests(self._session)
+        self._pace = Pace(limits.bytes_per_s)
         self._open: set[Reading] = set()
         self._ready: collections.deque[Reading] = collections.deque()
+        self._guess: bytes | None = None
         self._read_size = SAFE_READ
-        self._most_open = limits.files_in_flight
-        self._allowed_at = 0.0
+        self._most_open = self._most_waited_for = FIRST_WAVE
         self._ended: list[Complete | Refused] = []
 
     def run(
@@ -59,23 +66,22 @@ class Engine:
     ) -> Generator[Complete | Refused | None, None, None]:
         """Reads the files; None now and then lets the caller look after what is complete.
 
-        New files are begun while `has_room`. Raises StationUnreachable when the connection breaks
-        or stalls, RepositoryError when the disk takes no more. Part files are kept on every path
-        out.
+        Nothing more is received unless `has_room`. Raises StationUnreachable when the connection
+        breaks or stalls, RepositoryError when the disk takes no more. Part files are kept on every
+        path out.
         """
         source = iter(wanted)
         more = True
         try:
             self._greet()
             while more or self._open:
-                more = self._fill(source, more, has_room)
-                self._flush()
-                if self._due:
+                more = self._fill(source, more)
+                self._requests.flush()
+                if len(self._requests) and has_room():
                     self._receive()
-                else:
-                    # Not permitted yet, or no room: both change without word from the station.
-                    time.sleep(0.005)
-                    self._progress()
+                elif self._open:
+                    # No room, or not permitted yet.
+                    self._pause()
                 yield from self._ended
                 self._ended.clear()
                 yield None
@@ -96,90 +102,72 @@ class Engine:
 
     def _greet(self) -> None:
         """Opens the session, and heeds the server's limits from the first file on."""
-        self._read_size, handles = self._session.open()
-        if handles is not None:
-            self._most_open = min(self._most_open, handles)
-        if self._limits.bytes_per_s:
-            # Small steps, for an even flow.
-            self._read_size = max(4096, min(self._read_size, int(self._limits.bytes_per_s / 4)))
+        about = self._session.open()
+        self._read_size, self._guess = about.read_size, about.first_handle
+        self._most_waited_for = min(about.handles or FIRST_WAVE, self._limits.files_in_flight)
+        self._most_open = min(FIRST_WAVE, self._limits.files_in_flight)
+        if self._guess is None:
+            self._most_open = self._most_waited_for
+        self._read_size = self._pace.step(self._read_size)
 
-    def _patience(self) -> float:
-        """How long to wait for the station before there is something else to do."""
-        until_allowed = self._allowed_at - time.monotonic()
-        return min(TICK_S, max(0.001, until_allowed)) if self._ready else TICK_S
-
-    def _permitted(self) -> bool:
-        return not self._limits.bytes_per_s or time.monotonic() >= self._allowed_at
+    def _pause(self) -> None:
+        """Waits for what changes without word from the station; its silence is not counted."""
+        time.sleep(PAUSE_S)
+        self._session.listen_anew()
+        self._progress()
 
     def _receive(self) -> None:
-        for kind, number, payload in self._session.packets(self._patience()):
-            try:
-                asked, reading, offset, length = self._due.pop(number)
-            except KeyError:
-                raise wire.ProtocolError(f"an answer {number} to no request") from None
-            reading.due -= 1
-            self._due_bytes -= length
-            if kind == wire.DATA and asked == wire.READ:
-                self._progress()
+        patience_s = min(TICK_S, max(0.001, self._pace.wait_s())) if self._ready else TICK_S
+        for kind, number, payload in self._session.packets(patience_s):
+            asked, reading, offset, length = self._requests.answered(number)
+            if asked != wire.OPEN and reading.handle and not reading.confirmed:
+                self._mislead(reading)
+            elif kind == wire.DATA and asked == wire.READ:
                 self._take(reading, offset, length, wire.string(payload, 0))
             elif kind == wire.STATUS:
                 self._take_status(asked, reading, offset, wire.word(payload, 0))
-            elif kind == wire.HANDLE and asked == wire.OPEN:
-                self._opened(reading, bytes(wire.string(payload, 0)))
-            elif kind == wire.ATTRS and asked == wire.STAT:
-                self._looked(reading, wire.attributes(payload))
-            elif kind == wire.ATTRS and asked == wire.FSTAT:
-                reading.end = wire.attributes(payload)
             else:
-                raise wire.ProtocolError(f"an answer of type {kind} to request {asked}")
+                self._take_word(kind, asked, reading, payload)
             if not reading.due and not reading.queued:
                 self._settle(reading)
+        self._progress()
 
-    def _ask(self, kind: int, reading: Reading, offset: int = 0, length: int = 0) -> None:
-        self._number = number = (self._number + 1) & 0xFFFFFFFF
-        if kind == wire.READ:
-            self._out.append(wire.read(number, reading.handle, offset, length))
-        elif kind == wire.OPEN:
-            self._out.append(wire.open_to_read(number, reading.wanted.remote_path))
-        elif kind == wire.STAT:
-            self._out.append(wire.request(kind, number, reading.wanted.remote_path))
+    def _take_word(self, kind: int, asked: int, reading: Reading, payload: memoryview) -> None:
+        """An answer that is neither data nor status."""
+        if kind == wire.HANDLE and asked == wire.OPEN:
+            self._opened(reading, bytes(wire.string(payload, 0)))
+        elif kind == wire.ATTRS and asked == wire.STAT:
+            self._looked(reading, wire.attributes(payload))
+        elif kind == wire.ATTRS and asked == wire.FSTAT:
+            reading.end = wire.attributes(payload)
         else:
-            self._out.append(wire.request(kind, number, reading.handle))
-        self._due[number] = (kind, reading, offset, length)
-        self._due_bytes += length
-        reading.due += 1
+            raise wire.ProtocolError(f"an answer of type {kind} to request {asked}")
 
-    def _flush(self) -> None:
-        if self._out:
-            # If nothing else was due, the station's silence begins here.
-            self._session.send(b"".join(self._out), first=len(self._out) == len(self._due))
-            self._out.clear()
-
-    def _fill(self, source: Iterator[Wanted], more: bool, has_room: Callable[[], bool]) -> bool:
+    def _fill(self, source: Iterator[Wanted], more: bool) -> bool:
         """Sends reads of open files, then begins further files; False when there are no more."""
-        limits = self._limits
-        while len(self._due) < limits.requests_in_flight:
+        while True:
             if self._ready:
-                if self._due_bytes >= limits.bytes_in_flight or not self._permitted():
-                    break
+                full = self._requests.due_bytes >= self._limits.bytes_in_flight
+                if full or not self._pace.is_free():
+                    return more
                 self._read_next(self._ready[0])
-            elif more and len(self._open) < self._most_open and has_room():
+            elif more and len(self._open) < self._most_open:
                 following = next(source, None)
                 if following is None:
                     return False
                 self._begin(following)
             else:
-                break
-        return more
+                return more
 
     def _begin(self, wanted: Wanted) -> None:
         reading = Reading(wanted)
         self._open.add(reading)
         if wanted.size is None or wanted.mtime_ns is None:
-            self._ask(wire.STAT, reading)
+            self._requests.about(wire.STAT, reading, wanted.remote_path)
         else:
-            reading.size, reading.mtime = wanted.size, wanted.mtime_ns // 10**9
-            self._ask(wire.OPEN, reading)
+            self._sized(reading, wanted.size, wanted.mtime_ns // 10**9)
+            if reading.error is not None:
+                self._settle(reading)
 
     def _looked(self, reading: Reading, seen: wire.Attributes) -> None:
         if seen.mode is not None and not stat.S_ISREG(seen.mode):
@@ -189,56 +177,87 @@ class Engine:
         elif reading.wanted.size not in (None, seen.size):
             reading.error = changed(reading, seen)
         else:
-            reading.size, reading.mtime = seen.size, seen.mtime
-            self._ask(wire.OPEN, reading)
+            self._sized(reading, seen.size, seen.mtime)
 
-    def _opened(self, reading: Reading, handle: bytes) -> None:
-        reading.handle = handle
-        if reading.sink is None:
-            try:
-                reading.part = reading.sink = PartFile(
-                    reading.wanted.target, reading.wanted.remote_path
-                )
-                if reading.part.begin(reading.size, reading.mtime) and not self._may_go_on(
-                    reading.wanted, reading.part
-                ):
-                    reading.part.restart()
-            except (TargetError, RemoteFileError) as error:
-                reading.error = error
-                self._ask(wire.CLOSE, reading)
-                return
-            reading.ranges.append((reading.part.position, reading.size + 1))
+    def _sized(self, reading: Reading, size: int, mtime: int) -> None:
+        reading.size, reading.mtime = size, mtime
+        try:
+            reading.begin(self._may_go_on)
+        except (TargetError, RemoteFileError) as error:
+            reading.error = error
+            return
+        self._queue(reading)
+
+    def _queue(self, reading: Reading) -> None:
+        """Has it opened, if it has no handle, and read."""
         reading.queued = True
         self._ready.append(reading)
 
+    def _opened(self, reading: Reading, handle: bytes) -> None:
+        if not reading.handle:
+            reading.handle, reading.confirmed = handle, True
+            self._queue(reading)
+        elif handle == reading.handle and not reading.misled:
+            reading.confirmed = True
+            if self._guess is not None:
+                self._most_open = self._limits.files_in_flight
+        else:
+            self._mislead(reading)
+            self._requests.about(wire.CLOSE, reading, handle)
+
+    def _mislead(self, reading: Reading) -> None:
+        """The handle was guessed wrong: from here on they are waited for."""
+        self._guess, self._most_open = None, self._most_waited_for
+        reading.misled = True
+
     def _read_next(self, reading: Reading) -> None:
+        """Sends the next request of the first file in the queue."""
+        if reading.misled:
+            self._leave_queue(reading)
+            if not reading.due:
+                self._settle(reading)
+            return
+        if not reading.handle:
+            self._requests.open(reading)
+            if self._guess is None:
+                self._leave_queue(reading)
+                return
+            reading.handle = self._guess
         if reading.error is not None:
             reading.ranges.clear()
         else:
-            start, end = reading.ranges.popleft()
-            stop = min(end, start + self._read_size)
-            self._ask(wire.READ, reading, start, stop - start)
-            if stop < end:
-                reading.ranges.appendleft((stop, end))
-            if self._limits.bytes_per_s:
-                begun = max(self._allowed_at, time.monotonic())
-                self._allowed_at = begun + (stop - start) / self._limits.bytes_per_s
+            self._ask_read(reading)
         if not reading.ranges:
-            reading.queued = False
-            self._ready.popleft()
-            self._ask(wire.FSTAT, reading)
-            self._ask(wire.CLOSE, reading)
+            self._leave_queue(reading)
+            self._requests.about(wire.FSTAT, reading, reading.handle)
+            self._requests.about(wire.CLOSE, reading, reading.handle)
+
+    def _leave_queue(self, reading: Reading) -> None:
+        reading.queued = False
+        self._ready.popleft()
+
+    def _ask_read(self, reading: Reading) -> None:
+        start, end = reading.ranges.popleft()
+        stop = min(end, start + self._read_size)
+        self._requests.read(reading, start, stop - start)
+        self._pace.spend(stop - start)
+        if stop < end:
+            reading.ranges.appendleft((stop, end))
 
     def _take(self, reading: Reading, offset: int, length: int, data: memoryview) -> None:
         got = len(data)
-        if reading.error is not None or reading.sink is None:
+        if reading.error is not None:
             return
         if offset + got > reading.size:
             reading.error = changed(reading, None)
         elif not 0 < got <= length:
             raise wire.ProtocolError(f"{got} bytes where {length} were asked for")
         else:
-            reading.sink.write(offset, data)
+            try:
+                reading.write(offset, data)
+            except (TargetError, RemoteFileError) as error:
+                reading.error = error
+                return
             if got < length and offset + got < reading.size:
                 # A server that reads less at once than it was asked for: ask it for less.
                 self._read_size = max(4096, min(self._read_size, got))
@@ -254,14 +273,15 @@ class Engine:
 
     def _settle(self, reading: Reading) -> None:
         """Every answer for the file is there: it is complete, refused, or read on."""
-        if reading.error is None and reading.sink is not None:
-            end = reading.end
-            if end is None or (end.size, end.mtime) != (reading.size, reading.mtime):
-                reading.error = changed(reading, end)
-            elif not reading.ranges and reading.sink.position != reading.size:
-                reading.error = changed(reading, None)
+        if reading.misled:
+            reading.open_anew()
+            self._queue(reading)
+            return
+        if reading.error is None:
+            self._judge(reading)
         if reading.error is None and self._reads_on(reading):
-            self._ask(wire.OPEN, reading)
+            reading.handle, reading.confirmed, reading.end = b"", False, None
+            self._queue(reading)
             return
         self._open.discard(reading)
         if reading.error is not None:
@@ -269,10 +289,24 @@ class Engine:
                 reading.part.drop()
             self._ended.append(Refused(reading.wanted, reading.error))
         elif reading.part is not None:
-            twice = isinstance(reading.sink, Digest)
+            twice = reading.compared is not None
             self._ended.append(
                 Complete(reading.wanted, reading.part, reading.size, reading.mtime, twice)
             )
+
+    def _judge(self, reading: Reading) -> None:
+        """Compares what was read with what the station says of the file."""
+        end = reading.end
+        if end is None or (end.size, end.mtime) != (reading.size, reading.mtime):
+            reading.error = changed(reading, end)
+        elif not reading.ranges and reading.position != reading.size:
+            reading.error = changed(reading, None)
+        else:
+            try:
+                # One without bytes has no part file yet.
+                reading.file()
+            except (TargetError, RemoteFileError) as error:
+                reading.error = error
 
     def _reads_on(self, reading: Reading) -> bool:
         """Whether the file is to be opened once more: for what is missing, or to compare."""
@@ -280,11 +314,11 @@ class Engine:
             return True
         if reading.part is None or self._limits.verification != "double_read":
             return False
-        if not isinstance(reading.sink, Digest):
-            reading.sink, reading.end = Digest(), None
+        if reading.compared is None:
+            reading.compared = Digest()
             reading.ranges.append((0, reading.size + 1))
             return True
-        if reading.sink.hexdigest() != reading.part.digest.hexdigest():
+        if reading.compared.hexdigest() != reading.part.digest.hexdigest():
             reading.error = RemoteFileError(
                 f"Two readings of {reading.name} differ: it changes, or the station's disk fails."
             )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import struct
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 from uploaderd.errors import StationUnreachable
 from uploaderd.station import sftp_wire as wire
@@ -15,6 +16,20 @@ SAFE_READ = 32768
 LARGEST_READ = 261120
 """Largest useful read: OpenSSH's limit, 256 KiB less a header."""
 SPARE_HANDLES = 8
+FIRST_HANDLE = bytes(4)
+"""OpenSSH's handle of the first file, and of every later one while no other is open."""
+
+
+@dataclass(frozen=True)
+class About:
+    """What a server told of itself."""
+
+    read_size: int
+    """Largest useful read."""
+    handles: int | None
+    """How many files may be open; None if it did not tell."""
+    first_handle: bytes | None
+    """The handle that the first file will have, if it looks like OpenSSH's server."""
 
 
 class Session:
@@ -26,23 +41,25 @@ class Session:
         self._splitter = wire.Splitter()
         self._heard = time.monotonic()
 
-    def open(self) -> tuple[int, int | None]:
-        """Agrees on version 3; gives the largest read, and how many files may be open if told."""
+    def open(self) -> About:
+        """Agrees on version 3, and learns what the server can do."""
         self.send(wire.init(), first=True)
         # The version stands where other answers have their number.
         kind, version, payload = self._one_packet()
         if kind != wire.VERSION or version < 3:
             raise wire.ProtocolError(f"version {version}")
+        first_handle = FIRST_HANDLE if wire.POSIX_RENAME in bytes(payload) else None
         if wire.LIMITS not in bytes(payload):
-            return SAFE_READ, None
+            return About(SAFE_READ, None, first_handle)
         self.send(wire.request(wire.EXTENDED, 0, wire.LIMITS), first=True)
         kind, _, payload = self._one_packet()
         if kind != wire.EXTENDED_REPLY or len(payload) < 32:
-            return SAFE_READ, None
+            return About(SAFE_READ, None, first_handle)
         _, read_size, _, handles = struct.unpack_from(">QQQQ", payload)
-        return (
+        return About(
             min(read_size or SAFE_READ, LARGEST_READ),
             max(1, handles - SPARE_HANDLES) if handles else None,
+            first_handle,
         )
 
     def send(self, requests: bytes, *, first: bool) -> None:
@@ -50,6 +67,10 @@ class Session:
         if first:
             self._heard = time.monotonic()
         self._stream.send(requests)
+
+    def listen_anew(self) -> None:
+        """After a time of not listening: the station's silence begins now."""
+        self._heard = time.monotonic()
 
     def packets(self, patience_s: float) -> Iterator[tuple[int, int, memoryview]]:
         """Type, number and payload of what comes within the patience, be it nothing.

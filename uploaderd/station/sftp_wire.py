@@ -14,6 +14,7 @@ STATUS, HANDLE, DATA, ATTRS, EXTENDED, EXTENDED_REPLY = 101, 102, 103, 105, 200,
 EOF, NO_SUCH_FILE, PERMISSION_DENIED = 1, 2, 3
 LARGEST_PACKET = 1 << 20
 LIMITS = b"limits@openssh.com"
+POSIX_RENAME = b"posix-rename@openssh.com"
 
 _HEAD = struct.Struct(">IBI")
 _READ_TAIL = struct.Struct(">QI")
@@ -112,15 +113,16 @@ class Splitter:
         view, start, end = memoryview(data), 0, len(data)
         self._need = 4
         while end - start >= 4:
-            length = word(view, start)
+            (length,) = _WORD.unpack_from(data, start)
             if not 5 <= length <= LARGEST_PACKET:
                 raise ProtocolError(f"a packet of {length} bytes")
-            if end - start < 4 + length:
+            stop = start + 4 + length
+            if stop > end:
                 self._need = 4 + length
                 break
-            number = word(view, start + 5)
-            yield view[start + 4], number, view[start + 9 : start + 4 + length]
-            start += 4 + length
+            _, kind, number = _HEAD.unpack_from(data, start)
+            yield kind, number, view[start + 9 : stop]
+            start = stop
         if start < end:
             self._pieces.append(data[start:])
         self._held = end - start
