@@ -43,6 +43,8 @@ class Connection:
         self.access = access
         self.link = link
         self._sftp: paramiko.SFTPClient | None = None
+        self.hash_tool: str | None = None
+        """The station's command that hashes files, as far as somebody asked for it."""
 
     @property
     def sftp(self) -> paramiko.SFTPClient:

@@ -5,19 +5,20 @@ from __future__ import annotations
 import logging
 import queue
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 from uploaderd import crash_points
 from uploaderd.errors import RemoteFileError, RepositoryError, UploaderError
 from uploaderd.station.outcome import Fetched, Limits, Outcome, Refused, Verification
 from uploaderd.station.part_file import TargetError, sync_folder
-from uploaderd.station.reading import Complete
+from uploaderd.station.reading import Complete, shown
 from uploaderd.station.verification import Verifier
 
 LOG = logging.getLogger(__name__)
 LARGEST_BATCH = 256
 MOST_PENDING = 512
+MOST_HELD = 8 << 20
 SYNCS_AT_ONCE = 8
 PROGRESS_S = 1.0
 
@@ -29,8 +30,9 @@ class Finisher:
         self._verifier = verifier
         self._limits = limits
         self._tasks: queue.SimpleQueue[Complete | None] = queue.SimpleQueue()
-        self._outcomes: queue.SimpleQueue[Outcome] = queue.SimpleQueue()
+        self._outcomes: queue.SimpleQueue[tuple[Outcome, int]] = queue.SimpleQueue()
         self._told = False
+        self._held = 0
         self.failure: UploaderError | None = None
         """Why no more files can be finished: the disk, or the connection."""
         self.pending = 0
@@ -42,17 +44,20 @@ class Finisher:
     def take(self, complete: Complete) -> None:
         """Hands over a complete file."""
         self.pending += 1
+        self._held += complete.part.held
         self._tasks.put(complete)
 
     def has_room(self) -> bool:
-        """Whether more may be received: each file holds a descriptor until it is finished."""
-        return self.pending < MOST_PENDING
+        """Whether more may be received: each file holds memory or a descriptor until it is done."""
+        return self.pending < MOST_PENDING and self._held < MOST_HELD
 
     def done(self) -> Iterator[Outcome]:
         """The outcomes that are known by now."""
         while not self._outcomes.empty():
+            outcome, held = self._outcomes.get()
             self.pending -= 1
-            yield self._outcomes.get()
+            self._held -= held
+            yield outcome
 
     def stop(self, progress: Callable[[], None]) -> None:
         """Waits until all that was taken is finished, or kept; `done` then gives the rest.
@@ -75,88 +80,76 @@ class Finisher:
             self._finish([task for task in batch if task is not None])
 
     def _finish(self, batch: list[Complete]) -> None:
-        left = list(batch)
+        hashes: list[str | None] = [None] * len(batch)
         try:
-            if self.failure is None and batch:
-                self._finish_all(left)
+            if self._limits.verification == "remote_hash" and self.failure is None:
+                hashes = self._verifier.remote_hashes(batch)
         except UploaderError as error:
             self.failure = error
-        finally:
-            for complete in left:
+        if self.failure is not None:
+            for complete in batch:
                 complete.part.keep()
-
-    def _finish_all(self, left: list[Complete]) -> None:
-        """Finishes the files, taking each off the list when it needs no more care."""
-        hashes: list[str | None] = [None] * len(left)
-        if self._limits.verification == "remote_hash":
-            hashes = self._verifier.remote_hashes([one.wanted.remote_path for one in left])
-        placed: list[Fetched] = []
-        tasks = list(left)
+            return
+        # Several at once, for the file system's journal takes them all in one commit.
+        tasks = list(zip(batch, hashes, strict=True))
+        shares = [tasks[number::SYNCS_AT_ONCE] for number in range(min(SYNCS_AT_ONCE, len(tasks)))]
+        results = [one for share in self._pool.map(self._place_all, shares) for one in share]
         try:
-            # Several at once, for the file system's journal takes them all in one commit.
-            durable = list(self._pool.map(_make_durable, tasks))
-            for complete, remote, state in zip(tasks, hashes, durable, strict=True):
-                result = self._place(complete, remote, state)
-                left.remove(complete)
-                if isinstance(result, Fetched):
-                    placed.append(result)
-                else:
-                    self._outcomes.put(result)
-        finally:
             crash_points.reached("folder-synced:before")
-            for folder in {one.wanted.target.parent for one in placed}:
+            for folder in {one.wanted.target.parent for one in batch}:
                 sync_folder(folder)
             crash_points.reached("folder-synced:after")
-            for fetched in placed:
-                self._outcomes.put(fetched)
+        except RepositoryError as error:
+            self.failure = error
+            return
+        for result, held in results:
+            if isinstance(result, RepositoryError):
+                self.failure = result
+            else:
+                self._outcomes.put((result, held))
 
-    def _place(
-        self, complete: Complete, remote: str | None, state: int | RepositoryError
-    ) -> Outcome:
+    def _place_all(
+        self, share: Sequence[tuple[Complete, str | None]]
+    ) -> list[tuple[Outcome | RepositoryError, int]]:
+        return [(self._place(one, remote), one.part.held) for one, remote in share]
+
+    def _place(self, complete: Complete, remote: str | None) -> Outcome | RepositoryError:
+        """Makes one file durable and gives it its name; nothing is raised in the pool."""
         wanted, part = complete.wanted, complete.part
-        ours = part.digest.hexdigest()
-        if remote not in (None, ours):
-            part.drop()
-            name = wanted.remote_path.decode("utf-8", "backslashreplace")
-            return Refused(
-                wanted,
-                RemoteFileError(f"{name} has SHA-256 {remote} at the station, and {ours} here."),
-            )
         try:
-            if isinstance(state, RepositoryError):
-                raise state
+            if remote is not None and remote != self._verifier.ours(part):
+                raise RemoteFileError(
+                    f"{shown(wanted)} has the hash {remote} at the station, and another here."
+                )
+            mtime_ns = _mtime_ns(complete)
+            part.make_durable(mtime_ns)
             part.place()
-        except TargetError as error:
+        except (TargetError, RemoteFileError) as error:
             part.drop()
             return Refused(wanted, error)
-        level = self._level(complete, remote)
-        return Fetched(wanted, complete.size, state, ours, level)
+        except RepositoryError as error:
+            part.keep()
+            return error
+        return Fetched(wanted, complete.size, mtime_ns, part.sha256, self._level(complete, remote))
 
     def _level(self, complete: Complete, remote: str | None) -> Verification:
         if remote is not None:
             return "remote_hash"
         if complete.read_twice:
             return "double_read"
-        if self._limits.verification == "remote_hash" and not self._told:
+        if self._limits.verification != "size" and not self._told:
             self._told = True
             LOG.warning(
-                "The station gives no SHA-256 (no commands, or no sha256sum): files are verified "
-                "by size only. Set the verification to double_read to have them read twice."
+                "The station gave no hash of %s: such files are verified by size only, and their "
+                "rows say so.",
+                shown(complete.wanted),
             )
         return "size"
 
 
-def _make_durable(complete: Complete) -> int | RepositoryError:
-    """Brings the bytes to the disk; gives the mtime that the file has now, or why it is not.
-
-    Nothing is raised, so that every call of a batch has ended before a part file is closed.
-    """
-    mtime_ns = complete.mtime * 10**9
+def _mtime_ns(complete: Complete) -> int:
+    """The discovery's mtime if it is of the second that the station tells: it may be finer."""
     told = complete.wanted.mtime_ns
     if told is not None and told // 10**9 == complete.mtime:
-        mtime_ns = told
-    try:
-        complete.part.make_durable(mtime_ns)
-    except RepositoryError as error:
-        return error
-    return mtime_ns
+        return told
+    return complete.mtime * 10**9

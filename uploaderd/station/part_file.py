@@ -65,7 +65,8 @@ class PartFile:
         self.digest = Digest()
         self._recorded = 0
         try:
-            self._file = _opened(self.path)
+            # Fresh: made just now, and not by an earlier transfer.
+            self._file, self._fresh = _opened(self.path)
         except OSError as error:
             raise not_written(self.path, error) from error
         try:
@@ -82,13 +83,13 @@ class PartFile:
     def begin(self, size: int, mtime: int) -> bool:
         """Sets what the remote file is, and whether bytes of an earlier transfer may be kept.
 
-        True: `digest.position` bytes are there, as a record says that fits; they are still to be
-        compared with the station. False: the file is empty now.
+        True: `position` bytes are there, as a record says that fits; they are still to be compared
+        with the station. False: the file is empty now. Raises RepositoryError.
         """
         self.size, self.mtime = size, mtime
+        if self._fresh:
+            return False
         try:
-            if os.fstat(self._file).st_size == 0:
-                return False
             if self._kept():
                 return True
         except OSError as error:
@@ -149,6 +150,37 @@ class PartFile:
                 self.checkpoint()
         except OSError as error:
             raise not_written(self.path, error) from error
+
+    def write_whole(self, content: bytes) -> None:
+        """Writes all there is, whose digest the caller knows; raises RepositoryError."""
+        if not self._fresh:
+            self.restart()
+        try:
+            done = os.write(self._file, content)
+            while done < len(content):
+                done += os.write(self._file, content[done:])
+        except OSError as error:
+            raise not_written(self.path, error) from error
+
+    @property
+    def sha256(self) -> str:
+        """Digest of what is there."""
+        return self.digest.hexdigest()
+
+    @property
+    def held(self) -> int:
+        """Bytes in memory: none."""
+        return 0
+
+    def md5(self) -> str:
+        """Digest for a station that has no other; raises RepositoryError."""
+        digest = hashlib.md5(usedforsecurity=False)
+        try:
+            for offset in range(0, self.position, _BLOCK):
+                digest.update(self.read(offset, _BLOCK))
+        except OSError as error:
+            raise not_written(self.path, error) from error
+        return digest.hexdigest()
 
     def checkpoint(self) -> None:
         """Writes the record of what is there."""
@@ -215,13 +247,16 @@ def _unlink(path: str) -> None:
         os.unlink(path)
 
 
-def _opened(path: str) -> int:
+def _opened(path: str) -> tuple[int, bool]:
+    """A descriptor, and whether the file was not there before."""
     flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
     try:
-        return os.open(path, flags, 0o644)
+        return os.open(path, flags | os.O_EXCL, 0o644), True
+    except FileExistsError:
+        return os.open(path, flags, 0o644), False
     except FileNotFoundError:
         os.makedirs(os.path.dirname(path), exist_ok=True)
-        return os.open(path, flags, 0o644)
+        return os.open(path, flags | os.O_EXCL, 0o644), True
 
 
 def not_written(path: Path | str, error: OSError) -> RepositoryError:

@@ -9,7 +9,13 @@ from dataclasses import dataclass, field
 from uploaderd.errors import RemoteFileError, UploaderError
 from uploaderd.station import sftp_wire as wire
 from uploaderd.station.outcome import Wanted
-from uploaderd.station.part_file import Digest, PartFile
+from uploaderd.station.part_file import WORTH_A_RECORD, Digest, PartFile
+from uploaderd.station.small_file import SmallFile
+
+
+def shown(wanted: Wanted) -> str:
+    """The remote path, for a sentence."""
+    return wanted.remote_path.decode("utf-8", "backslashreplace")
 
 
 @dataclass(eq=False, slots=True)
@@ -19,7 +25,7 @@ class Reading:
     wanted: Wanted
     size: int = 0
     mtime: int = 0
-    part: PartFile | None = None
+    part: PartFile | SmallFile | None = None
     compared: Digest | None = None
     """What a second reading is hashed into; none in the first."""
     handle: bytes = b""
@@ -39,28 +45,24 @@ class Reading:
     @property
     def name(self) -> str:
         """The remote path, for a sentence."""
-        return self.wanted.remote_path.decode("utf-8", "backslashreplace")
+        return shown(self.wanted)
 
     def begin(self, may_go_on: Callable[[Wanted, PartFile], bool]) -> None:
         """Decides where to begin: behind what an earlier transfer left, if it may be gone on with.
 
         Raises RepositoryError, or RemoteFileError if another process writes the target.
         """
-        if PartFile.is_there(self.wanted.target):
-            part = self.file()
+        # What is worth a record is looked for; a smaller one is overwritten.
+        if self.size >= WORTH_A_RECORD and PartFile.is_there(self.wanted.target):
+            part = self._part_file()
             if part.begin(self.size, self.mtime) and not may_go_on(self.wanted, part):
                 part.restart()
         self.ranges.append((self.position, self.size + 1))
 
-    def file(self) -> PartFile:
-        """The part file, made when the first byte is there: few are open, however many files fly.
-
-        Raises RepositoryError, or RemoteFileError if another process writes the target.
-        """
-        if self.part is None:
-            self.part = PartFile(self.wanted.target, self.wanted.remote_path)
-            self.part.size, self.part.mtime = self.size, self.mtime
-        return self.part
+    def _part_file(self) -> PartFile:
+        """Made when the first byte is there: few are open, however many files are in flight."""
+        self.part = part = PartFile(self.wanted.target, self.wanted.remote_path)
+        return part
 
     @property
     def position(self) -> int:
@@ -69,11 +71,22 @@ class Reading:
         return sink.position if sink is not None else 0
 
     def write(self, offset: int, data: memoryview) -> None:
-        """Takes a piece; raises as `file` does."""
+        """Takes a piece.
+
+        Raises RepositoryError, or RemoteFileError if another process writes the target.
+        """
         if self.compared is not None:
             self.compared.write(offset, data)
+        elif isinstance(self.part, PartFile):
+            self.part.write(offset, data)
+        elif len(data) == self.size:
+            self.part = SmallFile(self.wanted.target, self.wanted.remote_path, bytes(data))
         else:
-            (self.part or self.file()).write(offset, data)
+            part = self._part_file()
+            if part.begin(self.size, self.mtime):
+                # Nobody asked the station whether it fits.
+                part.restart()
+            part.write(offset, data)
 
     def open_anew(self) -> None:
         """Forgets a wrong handle: what was asked for with it is to be asked for again."""
@@ -87,7 +100,7 @@ class Complete:
     """A file whose every byte is in its part file."""
 
     wanted: Wanted
-    part: PartFile
+    part: PartFile | SmallFile
     size: int
     mtime: int
     read_twice: bool

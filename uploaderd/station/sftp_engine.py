@@ -301,12 +301,8 @@ class Engine:
             reading.error = changed(reading, end)
         elif not reading.ranges and reading.position != reading.size:
             reading.error = changed(reading, None)
-        else:
-            try:
-                # One without bytes has no part file yet.
-                reading.file()
-            except (TargetError, RemoteFileError) as error:
-                reading.error = error
+        elif not reading.size and reading.part is None:
+            reading.write(0, memoryview(b""))
 
     def _reads_on(self, reading: Reading) -> bool:
         """Whether the file is to be opened once more: for what is missing, or to compare."""
@@ -318,7 +314,7 @@ class Engine:
             reading.compared = Digest()
             reading.ranges.append((0, reading.size + 1))
             return True
-        if reading.compared.hexdigest() != reading.part.digest.hexdigest():
+        if reading.compared.hexdigest() != reading.part.sha256:
             reading.error = RemoteFileError(
                 f"Two readings of {reading.name} differ: it changes, or the station's disk fails."
             )

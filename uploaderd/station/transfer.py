@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import logging
 from collections.abc import Callable, Generator, Iterable, Iterator
 
 from uploaderd.errors import UploaderError
@@ -13,6 +15,8 @@ from uploaderd.station.sftp_engine import Engine
 from uploaderd.station.verification import Verifier
 
 __all__ = ["Fetched", "Limits", "Outcome", "Refused", "Verification", "Wanted", "fetch"]
+
+LOG = logging.getLogger(__name__)
 
 
 def _unheeded() -> None:
@@ -40,6 +44,7 @@ def fetch(
     """
     limits = limits or Limits()
     verifier = Verifier(connection)
+    limits = _possible(limits, verifier, connection)
     stall_s = limits.stall_s or connection.access.timeouts.stall_s
     stream = connection.open_sftp()
     finisher = Finisher(verifier, limits)
@@ -60,6 +65,18 @@ def fetch(
             raise failure
     finally:
         stream.close()
+
+
+def _possible(limits: Limits, verifier: Verifier, connection: Connection) -> Limits:
+    """With what the station cannot do replaced by what comes nearest, and that told."""
+    if limits.verification != "remote_hash" or verifier.tool is not None:
+        return limits
+    LOG.warning(
+        "%s runs no sha256sum and no md5sum: its files are read twice instead, and their rows say "
+        "so. Set the verification to size to spare the link.",
+        connection.access.address,
+    )
+    return dataclasses.replace(limits, verification="double_read")
 
 
 def _outcomes(

@@ -1,10 +1,16 @@
-"""Compares what we have with what the station has, by its own `sha256sum` where it allows that."""
+"""Compares what we have with what the station has, by its own `sha256sum` where it allows that.
+
+`md5sum` where it has no `sha256sum`: against a bad line or disk, one is as good as the other.
+"""
 
 from __future__ import annotations
 
 import logging
+import re
 import threading
 from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
 
 import paramiko
 
@@ -12,66 +18,109 @@ from uploaderd.errors import StationError, StationUnreachable
 from uploaderd.station.connection import Connection
 from uploaderd.station.outcome import Wanted
 from uploaderd.station.part_file import PartFile
+from uploaderd.station.reading import Complete
+from uploaderd.station.small_file import SmallFile
 
 LOG = logging.getLogger(__name__)
 SAMPLE = 32768
 SAMPLES = 6
 LONGEST_COMMAND = 60_000
 """Bytes of file names in one command; Linux takes 128 KiB in one argument."""
+_ESCAPE = re.compile(rb"\\[\\nr]")
+_ESCAPES = {b"\\\\": b"\\", b"\\n": b"\n", b"\\r": b"\r"}
+
+
+@dataclass(frozen=True)
+class Tool:
+    """A command of the station that hashes files, and how we do the same."""
+
+    command: bytes
+    digits: int
+
+    def of(self, part: PartFile | SmallFile) -> str:
+        """Our own digest of a file; raises RepositoryError."""
+        return part.sha256 if self == SHA256 else part.md5()
+
+
+SHA256 = Tool(b"sha256sum", 64)
+MD5 = Tool(b"md5sum", 32)
 
 
 class Verifier:
-    """Asks the station for hashes; remembers, and tells once, when it gives none."""
+    """Asks the station for hashes, by the better tool that it has."""
 
     def __init__(self, connection: Connection, timeout_s: float = 600.0) -> None:
         self._connection = connection
         self._timeout_s = timeout_s
         self._lock = threading.Lock()
-        self._commands = True
 
-    def remote_hashes(self, paths: Sequence[bytes]) -> list[str | None]:
-        """SHA-256 of each remote file in hexadecimal; None where the station gives none."""
+    @cached_property
+    def tool(self) -> Tool | None:
+        """The station's tool, asked for once a connection; None if it runs no commands."""
+        if self._connection.hash_tool is None:
+            line = self._run(b"command -v sha256sum || command -v md5sum || echo none")
+            name = line.strip().rsplit(b"/", 1)[-1]
+            self._connection.hash_tool = name.decode("ascii", "replace") or "none"
+        known = {"sha256sum": SHA256, "md5sum": MD5}
+        return known.get(self._connection.hash_tool)
+
+    def ours(self, part: PartFile | SmallFile) -> str:
+        """Our digest, by the station's tool; raises RepositoryError."""
+        return (self.tool or SHA256).of(part)
+
+    def remote_hashes(self, files: Sequence[Complete]) -> list[str | None]:
+        """The station's digest of each file; None where it gives none.
+
+        Raises StationUnreachable when the connection breaks.
+        """
         hashes: list[str | None] = []
         names: list[bytes] = []
-        for path in paths:
-            names.append(_quoted(path))
-            if sum(map(len, names)) > LONGEST_COMMAND:
+        length = 0
+        for file in files:
+            if length > LONGEST_COMMAND:
                 hashes += self._hashes(names)
-                names = []
-        return hashes + (self._hashes(names) if names else [])
+                names, length = [], 0
+            names.append(file.wanted.remote_path)
+            length += len(names[-1]) + 3
+        return hashes + self._hashes(names)
 
     def _hashes(self, names: Sequence[bytes]) -> list[str | None]:
-        # By standard input, so that no name is printed, escaped or taken for an option.
-        loop = b"for f in " + b" ".join(names) + b'; do sha256sum <"$f" || echo -; done'
-        return self._ask(loop, len(names))
+        """One process hashes them all; one line a file, but for those that cannot be read."""
+        if self.tool is None or not names:
+            return [None] * len(names)
+        command = b"%s -- %s" % (self.tool.command, b" ".join(map(_quoted, names)))
+        found: dict[bytes, str] = {}
+        for line in self._run(command).split(b"\n"):
+            # A backslash in front says that the name is escaped (GNU coreutils).
+            escaped, text = line.startswith(b"\\"), line.removeprefix(b"\\")
+            digest, name = text[: self.tool.digits], text[self.tool.digits + 2 :]
+            if escaped:
+                name = _ESCAPE.sub(lambda found: _ESCAPES[found[0]], name)
+            if _is_hash(digest):
+                found[name] = digest.decode("ascii")
+        return [found.get(name) for name in names]
 
-    def _ask(self, command: bytes, answers: int) -> list[str | None]:
-        nothing: list[str | None] = [None] * answers
+    def _run(self, command: bytes) -> bytes:
+        """What a command says, however it ends; nothing if the station runs none."""
         with self._lock:
-            if not self._commands:
-                return nothing
             try:
-                lines = self._connection.run(command, timeout_s=self._timeout_s).output.split(b"\n")
+                return self._connection.run(command, timeout_s=self._timeout_s).output
             except StationUnreachable:
                 raise
             except StationError as error:
-                lines = []
                 LOG.debug("no command at the station: %s", error)
-            found = [_hash(line) for line in lines[:answers]]
-            if len(lines) != answers + 1 or not any(found):
-                self._commands = False
-                return nothing
-            return found
+                return b""
 
     def prefix_matches(self, wanted: Wanted, part: PartFile) -> bool:
         """Whether the bytes that a part file has are those of the station's file.
 
         By the station's hash of them; where it gives none, by re-reading samples spread over them.
         """
-        name = _quoted(wanted.remote_path)
-        (found,) = self._ask(b"head -c %d <%s | sha256sum" % (part.position, name), 1)
-        if found is not None:
-            return found == part.digest.hexdigest()
+        if self.tool is not None:
+            arguments = (part.position, _quoted(wanted.remote_path), self.tool.command)
+            said = self._run(b"head -c %d <%s | %s" % arguments)[: self.tool.digits]
+            if _is_hash(said):
+                return said.decode("ascii") == self.ours(part)
         return self._samples_match(wanted.remote_path, part)
 
     def _samples_match(self, path: bytes, part: PartFile) -> bool:
@@ -96,6 +145,5 @@ def _quoted(path: bytes) -> bytes:
     return b"'" + path.replace(b"'", b"'\\''") + b"'"
 
 
-def _hash(line: bytes) -> str | None:
-    word = line.split(b" ")[0].decode("ascii", "replace").lower()
-    return word if len(word) == 64 and all(c in "0123456789abcdef" for c in word) else None
+def _is_hash(word: bytes) -> bool:
+    return len(word) >= MD5.digits and all(byte in b"0123456789abcdef" for byte in word)
