@@ -23,6 +23,8 @@ from uploaderd.station.link import CommandResult
 
 WINDOW = 64 << 20
 PACKET = 256 << 10
+JOINED = 64 << 10
+"""Small packets are joined up to this size."""
 CIPHERS = (
     "aes128-gcm@openssh.com",
     "aes256-gcm@openssh.com",
@@ -74,17 +76,20 @@ class PacketQueue(BufferedPipe):  # type: ignore[type-arg] # generic only in the
             self._ready.notify()
 
     def read(self, _nbytes: int, timeout: float | None = None) -> bytes:
-        """All that has come, be it more than was asked for: the reader takes any amount."""
+        """Some of what has come, in whole packets: many small ones, or a large one uncopied."""
         with self._ready:
             if not self._packets and not self._ready.wait_for(
                 lambda: self._packets or self._ended, timeout
             ):
                 raise PipeTimeout
-            if len(self._packets) == 1:
-                return self._packets.popleft()
-            data = b"".join(self._packets)
-            self._packets.clear()
-            return data
+            data = self._packets.popleft() if self._packets else b""
+            if not self._packets or len(data) >= JOINED:
+                return data
+            several, size = [data], len(data)
+            while self._packets and size < JOINED:
+                several.append(self._packets.popleft())
+                size += len(several[-1])
+            return b"".join(several)
 
     def close(self) -> None:
         """Called by the transport's thread at the end of the channel."""

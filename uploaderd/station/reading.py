@@ -88,6 +88,47 @@ class Reading:
                 part.restart()
             part.write(offset, data)
 
+    def take_status(self, asked: int, offset: int, code: int) -> None:
+        """A status instead of what was asked for: the end of the file, or a refusal."""
+        if asked == wire.CLOSE or self.error is not None:
+            return
+        if asked != wire.READ or code != wire.EOF:
+            self.error = refused(self, code)
+        elif offset < self.size:
+            self.error = changed(self, None)
+
+    def reads_on(self, *, twice: bool) -> bool:
+        """Whether the file is to be opened once more: for what is missing, or to compare.
+
+        Every answer for it is there. What was read is compared with what the station says.
+        """
+        if self.error is None:
+            self._judge()
+        if self.error is None and not self.ranges and twice:
+            self._compare()
+        if self.error is None and self.ranges:
+            self.handle, self.confirmed, self.end = b"", False, None
+            return True
+        return False
+
+    def _judge(self) -> None:
+        if self.end is None or (self.end.size, self.end.mtime) != (self.size, self.mtime):
+            self.error = changed(self, self.end)
+        elif not self.ranges and self.position != self.size:
+            self.error = changed(self, None)
+        elif not self.size and self.part is None:
+            self.write(0, memoryview(b""))
+
+    def _compare(self) -> None:
+        """After the first reading asks for a second, after the second compares the two."""
+        if self.compared is None:
+            self.compared = Digest()
+            self.ranges.append((0, self.size + 1))
+        elif self.part is not None and self.compared.hexdigest() != self.part.sha256:
+            self.error = RemoteFileError(
+                f"Two readings of {self.name} differ: it changes, or the station's disk fails."
+            )
+
     def open_anew(self) -> None:
         """Forgets a wrong handle: what was asked for with it is to be asked for again."""
         self.handle, self.confirmed, self.misled, self.end = b"", False, False, None

@@ -22,8 +22,8 @@ from uploaderd.errors import RemoteFileError, StationUnreachable
 from uploaderd.station import sftp_wire as wire
 from uploaderd.station.link import Stream
 from uploaderd.station.outcome import Limits, Refused, Wanted
-from uploaderd.station.part_file import Digest, PartFile, TargetError
-from uploaderd.station.reading import Complete, Reading, changed, refused
+from uploaderd.station.part_file import PartFile, TargetError
+from uploaderd.station.reading import Complete, Reading, changed
 from uploaderd.station.sftp_requests import Pace, Requests
 from uploaderd.station.sftp_session import SAFE_READ, Session
 
@@ -125,7 +125,7 @@ class Engine:
             elif kind == wire.DATA and asked == wire.READ:
                 self._take(reading, offset, length, wire.string(payload, 0))
             elif kind == wire.STATUS:
-                self._take_status(asked, reading, offset, wire.word(payload, 0))
+                reading.take_status(asked, offset, wire.word(payload, 0))
             else:
                 self._take_word(kind, asked, reading, payload)
             if not reading.due and not reading.queued:
@@ -218,11 +218,15 @@ class Engine:
                 self._settle(reading)
             return
         if not reading.handle:
-            self._requests.open(reading)
             if self._guess is None:
+                self._requests.open(reading)
                 self._leave_queue(reading)
                 return
             reading.handle = self._guess
+            if self._ask_whole(reading):
+                self._leave_queue(reading)
+                return
+            self._requests.open(reading)
         if reading.error is not None:
             reading.ranges.clear()
         else:
@@ -231,6 +235,16 @@ class Engine:
             self._leave_queue(reading)
             self._requests.about(wire.FSTAT, reading, reading.handle)
             self._requests.about(wire.CLOSE, reading, reading.handle)
+
+    def _ask_whole(self, reading: Reading) -> bool:
+        """Asks for everything at once, if one read from the beginning gives it all."""
+        start, end = reading.ranges[0]
+        if start or end > self._read_size or len(reading.ranges) > 1:
+            return False
+        reading.ranges.clear()
+        self._requests.whole(reading, end)
+        self._pace.spend(end)
+        return True
 
     def _leave_queue(self, reading: Reading) -> None:
         reading.queued = False
@@ -263,24 +277,13 @@ class Engine:
                 self._read_size = max(4096, min(self._read_size, got))
                 reading.ranges.append((offset + got, offset + length))
 
-    def _take_status(self, asked: int, reading: Reading, offset: int, code: int) -> None:
-        if asked == wire.CLOSE or reading.error is not None:
-            return
-        if asked != wire.READ or code != wire.EOF:
-            reading.error = refused(reading, code)
-        elif offset < reading.size:
-            reading.error = changed(reading, None)
-
     def _settle(self, reading: Reading) -> None:
         """Every answer for the file is there: it is complete, refused, or read on."""
         if reading.misled:
             reading.open_anew()
             self._queue(reading)
             return
-        if reading.error is None:
-            self._judge(reading)
-        if reading.error is None and self._reads_on(reading):
-            reading.handle, reading.confirmed, reading.end = b"", False, None
+        if reading.reads_on(twice=self._limits.verification == "double_read"):
             self._queue(reading)
             return
         self._open.discard(reading)
@@ -293,29 +296,3 @@ class Engine:
             self._ended.append(
                 Complete(reading.wanted, reading.part, reading.size, reading.mtime, twice)
             )
-
-    def _judge(self, reading: Reading) -> None:
-        """Compares what was read with what the station says of the file."""
-        end = reading.end
-        if end is None or (end.size, end.mtime) != (reading.size, reading.mtime):
-            reading.error = changed(reading, end)
-        elif not reading.ranges and reading.position != reading.size:
-            reading.error = changed(reading, None)
-        elif not reading.size and reading.part is None:
-            reading.write(0, memoryview(b""))
-
-    def _reads_on(self, reading: Reading) -> bool:
-        """Whether the file is to be opened once more: for what is missing, or to compare."""
-        if reading.ranges:
-            return True
-        if reading.part is None or self._limits.verification != "double_read":
-            return False
-        if reading.compared is None:
-            reading.compared = Digest()
-            reading.ranges.append((0, reading.size + 1))
-            return True
-        if reading.compared.hexdigest() != reading.part.sha256:
-            reading.error = RemoteFileError(
-                f"Two readings of {reading.name} differ: it changes, or the station's disk fails."
-            )
-        return False

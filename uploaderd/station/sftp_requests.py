@@ -12,12 +12,18 @@ Due = tuple[int, Reading, int, int]
 """What was asked, for which file, from which offset on, how many bytes."""
 
 
+WORTH_SENDING = 64
+"""Pieces that are sent together: every sending costs a packet, and two threads their turns."""
+
+
 class Requests:
     """The requests of one session, numbered."""
 
     def __init__(self, session: Session) -> None:
         self._session = session
         self._unsent: list[bytes] = []
+        self._packed = 0
+        """Requests that wait behind another in one piece."""
         self._number = 0
         self._due: dict[int, Due] = {}
         self.due_bytes = 0
@@ -37,6 +43,21 @@ class Requests:
         """Asks for the file's handle."""
         number = self._note((wire.OPEN, reading, 0, 0))
         self._unsent.append(wire.open_to_read(number, reading.wanted.remote_path))
+
+    def whole(self, reading: Reading, length: int) -> None:
+        """All that a file of one read needs, its handle being guessed."""
+        first = self._number + 1 if self._number < 0xFFFFFFF0 else 1
+        self._number = first + 3
+        due = self._due
+        due[first] = (wire.OPEN, reading, 0, 0)
+        due[first + 1] = (wire.READ, reading, 0, length)
+        due[first + 2] = (wire.FSTAT, reading, 0, 0)
+        due[first + 3] = (wire.CLOSE, reading, 0, 0)
+        reading.due += 4
+        self.due_bytes += length
+        path = reading.wanted.remote_path
+        self._unsent.append(wire.whole(first, path, reading.handle, length))
+        self._packed += 3
 
     def about(self, kind: int, reading: Reading, subject: bytes) -> None:
         """STAT of a path, FSTAT or CLOSE of a handle."""
@@ -59,12 +80,14 @@ class Requests:
         return due
 
     def flush(self) -> None:
-        """Sends what waits to be sent."""
-        if self._unsent:
+        """Sends what waits to be sent, once it is worth a packet or little else is on its way."""
+        waiting = len(self._unsent) + self._packed
+        if waiting and (len(self._unsent) >= WORTH_SENDING or 2 * waiting >= len(self._due)):
             # If nothing else was due, the station's silence begins here.
-            first = len(self._unsent) == len(self._due)
+            first = len(self._unsent) + self._packed == len(self._due)
             self._session.send(b"".join(self._unsent), first=first)
             self._unsent.clear()
+            self._packed = 0
 
 
 class Pace:

@@ -7,26 +7,30 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterator
-from dataclasses import dataclass
+from typing import NamedTuple
 
 INIT, VERSION, OPEN, CLOSE, READ, FSTAT, STAT = 1, 2, 3, 4, 5, 8, 17
 STATUS, HANDLE, DATA, ATTRS, EXTENDED, EXTENDED_REPLY = 101, 102, 103, 105, 200, 201
 EOF, NO_SUCH_FILE, PERMISSION_DENIED = 1, 2, 3
 LARGEST_PACKET = 1 << 20
+_ALL = 15
+"""Flags of attributes with size, owner, mode and times."""
 LIMITS = b"limits@openssh.com"
 POSIX_RENAME = b"posix-rename@openssh.com"
 
 _HEAD = struct.Struct(">IBI")
 _READ_TAIL = struct.Struct(">QI")
 _WORD = struct.Struct(">I")
+_OPEN = struct.Struct(">IBII")
+_REST = struct.Struct(">IBII4sQI IBII4s IBII4s")
+_ATTRIBUTES = struct.Struct(">IQIIIII")
 
 
 class ProtocolError(Exception):
     """The station sent what is no SFTP."""
 
 
-@dataclass(frozen=True, slots=True)
-class Attributes:
+class Attributes(NamedTuple):
     """A file's attributes; None for what the station does not tell."""
 
     size: int | None
@@ -51,13 +55,26 @@ def request(kind: int, number: int, subject: bytes) -> bytes:
 
 def open_to_read(number: int, path: bytes) -> bytes:
     """OPEN for reading, with no attributes."""
-    return _HEAD.pack(17 + len(path), OPEN, number) + text(path) + b"\0\0\0\1\0\0\0\0"
+    return _OPEN.pack(17 + len(path), OPEN, number, len(path)) + path + b"\0\0\0\1\0\0\0\0"
 
 
 def read(number: int, handle: bytes, offset: int, length: int) -> bytes:
     """READ of a part of an open file."""
     head = _HEAD.pack(21 + len(handle), READ, number)
     return head + text(handle) + _READ_TAIL.pack(offset, length)
+
+
+def whole(number: int, path: bytes, handle: bytes, length: int) -> bytes:
+    """OPEN, READ from the beginning, FSTAT and CLOSE, numbered from `number` on.
+
+    For a file whose handle is known before it is open; `handle` has four bytes.
+    """
+    rest = _REST.pack(
+        *(25, READ, number + 1, 4, handle, 0, length),
+        *(13, FSTAT, number + 2, 4, handle),
+        *(13, CLOSE, number + 3, 4, handle),
+    )
+    return open_to_read(number, path) + rest
 
 
 def word(payload: memoryview, at: int) -> int:
@@ -71,6 +88,8 @@ def word(payload: memoryview, at: int) -> int:
 
 def string(payload: memoryview, at: int) -> memoryview:
     """A string of the payload, in place."""
+    if at == 0 and len(payload) >= 4 and _WORD.unpack_from(payload)[0] == len(payload) - 4:
+        return payload[4:]
     length = word(payload, at)
     value = payload[at + 4 : at + 4 + length]
     if len(value) != length:
@@ -80,6 +99,13 @@ def string(payload: memoryview, at: int) -> memoryview:
 
 def attributes(payload: memoryview) -> Attributes:
     """The answer to STAT and FSTAT."""
+    if len(payload) == _ATTRIBUTES.size and payload[3] == _ALL:
+        _, size, _, _, mode, _, mtime = _ATTRIBUTES.unpack(payload)
+        return Attributes(size, mode, mtime)
+    return _attributes(payload)
+
+
+def _attributes(payload: memoryview) -> Attributes:
     flags, at = word(payload, 0), 4
     size = mode = mtime = None
     if flags & 1:
