@@ -60,16 +60,20 @@ def count(here: Fleet) -> dict[str, Any]:
     }
 
 
-def settled(here: Fleet) -> bool:
-    """Whether everything has come home."""
-    measured = sum(post.measured for post in here.posts)
+def home(here: Fleet) -> int:
+    """How many files are processed or in the trash."""
     with here.system.catalog() as catalog:
-        stages = catalog.query(
+        rows = catalog.query(
             "SELECT countIf(stage IN ('processed', 'trashed')) AS done FROM files_now"
             " WHERE sha256 != ''"
         )
+    return int(rows[0]["done"])
+
+
+def settled(here: Fleet, home: int) -> bool:
+    """Whether so many are all, and nothing is left on the way."""
     return (
-        stages[0]["done"] >= measured
+        home >= sum(post.measured for post in here.posts)
         and not waiting(here)
         and all(post.station.index.read_bytes() == b"" for post in here.posts)
         and not any(post.station.flag.exists() for post in here.posts)
