@@ -17,6 +17,7 @@ PARTS = (
         f"behaviour/{service}"
         for service in (
             "backup",
+            "garbage",
             "gateway",
             "host-check",
             "host-request",

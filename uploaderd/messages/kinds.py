@@ -15,6 +15,7 @@ ROUTING_KEYS: Mapping[str, str] = {
     "backup": "host.backup",
     "process": "file.process",
     "publish": "catalog.publish",
+    "garbage": "repository.garbage",
     "host-check": "host.check",
 }
 KINDS: tuple[str, ...] = tuple(ROUTING_KEYS)

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from uploaderd.errors import ConfigError
+from uploaderd.maintenance.garbage import Retention
 from uploaderd.services import reach
 from uploaderd.services.index_source import Choice
 from uploaderd.services.station_record import Station
@@ -97,6 +98,25 @@ class ProcessBehaviour:
     def clock_offset(self, host_uid: str) -> timedelta:
         """How far the station's clock is ahead of UTC; zero unless the settings name it."""
         return timedelta(seconds=self.clock_offsets_s.get(host_uid, 0))
+
+
+@dataclass(frozen=True)
+class GarbageBehaviour:
+    """How long the trash is kept."""
+
+    repository: Path
+    retention: Retention
+
+    @classmethod
+    def of(cls, settings: Mapping[str, Any]) -> GarbageBehaviour:
+        """The section of a valid service file. Raises ConfigError without a repository."""
+        retention = Retention(
+            trash=timedelta(days=settings["trash_days"]),
+            transfers=timedelta(days=settings["transfer_days"]),
+            grace=timedelta(days=settings["grace_days"]),
+            most_files=settings["most_files"],
+        )
+        return cls(_repository(settings), retention)
 
 
 @dataclass(frozen=True)

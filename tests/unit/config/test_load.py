@@ -50,7 +50,9 @@ def test_the_examples_are_valid(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     assert [each.name for each in services if each.enabled] == [
         *("backup", "host-check", "host-request", "process", "publish")
     ]
-    assert [each.name for each in services if not each.enabled] == ["gateway", "scheduler"]
+    assert [each.name for each in services if not each.enabled] == [
+        *("garbage", "gateway", "scheduler")
+    ]
     daemon = load_daemon(ROOT / "config.json.example")
     assert select(daemon, services) == tuple(each for each in services if each.enabled)
 
