@@ -23,9 +23,16 @@ def depths(broker: BrokerSettings, queue: QueueSettings) -> dict[str, int]:
 
     Raises BrokerError: the broker cannot be reached, or the queue is not there.
     """
+    with connected(broker) as connection:
+        return _look(connection, queue)
+
+
+@contextlib.contextmanager
+def connected(broker: BrokerSettings) -> Iterator[Any]:
+    """A connection for a look. Raises BrokerError."""
     connection = _connect(broker)
     try:
-        return _look(connection, queue)
+        yield connection
     finally:
         _close(connection)
 

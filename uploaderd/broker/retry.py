@@ -6,12 +6,12 @@ import hashlib
 import platform
 import random
 import traceback
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from uploaderd import clock, messages
-from uploaderd.broker import topology
+from uploaderd.broker import notices, topology
 from uploaderd.broker.features import Features
 from uploaderd.broker.job import Outgoing
 from uploaderd.config.settings import BrokerSettings, QueueSettings
@@ -110,7 +110,8 @@ def outcome(
         if back is not None:
             COUNTERS.add("retries_total", code=_code(error))
             return back
-    return [counted(error, received, broker, queue)]
+    again = counted(error, received, broker, queue)
+    return [again, *_notices(again, broker, queue)]
 
 
 def given_back(error: Exception, received: Received, queue: QueueSettings) -> GiveBack | None:
@@ -161,6 +162,20 @@ def counted(
     name = "dead_letters_total" if dead else "retries_total"
     COUNTERS.add(name, code=str(outgoing.headers[CODE]))
     return outgoing
+
+
+def _notices(again: Outgoing, broker: BrokerSettings, queue: QueueSettings) -> Iterator[Outgoing]:
+    """An event for a dead letter, beside it."""
+    if again.exchange != topology.dead_exchange(broker):
+        return
+    told = ("code", "host", "file", "traceback", "machine")
+    payload = {key: again.headers[PREFIX + key] for key in told if PREFIX + key in again.headers}
+    message = str(again.headers[ERROR])
+    subject = f"a message of {queue.name} is a dead letter"
+    body = notices.event(
+        "error", "dead_letter", subject, message, {"message_id": again.message_id, **payload}
+    )
+    yield notices.notice(queue.name, body, again.message_id)
 
 
 def digest(error: BaseException) -> str:

@@ -35,7 +35,7 @@ SELECT host_id, host_uid, toFloat64(last_contact) AS contact, toFloat64(updated_
 FROM hosts_now LEFT JOIN (
     SELECT host_id, argMax((event, code, text, at), at) AS newest, min(at) AS first,
            maxIf(at, event IN ('request', 'backup_done')) AS begun
-    FROM host_events WHERE event != 'check' AND at > now() - INTERVAL 400 DAY GROUP BY host_id
+    FROM host_events WHERE event IN %(told)s AND at > now() - INTERVAL 400 DAY GROUP BY host_id
 ) AS events USING host_id
 ORDER BY host_id
 """
@@ -67,7 +67,7 @@ def stations(catalog: Catalog, silent_h: float) -> list[dict[str, Any]]:
 
     `silent` is one that was not reached for `silent_h` hours. Raises CatalogError.
     """
-    rows = catalog.query(_STATIONS, {"silent_s": silent_h * 3600})
+    rows = catalog.query(_STATIONS, {"silent_s": silent_h * 3600, "told": tuple(_STATES)})
     return [_station(row) for row in rows]
 
 

@@ -126,6 +126,7 @@ class StatusSettings:
     dead_letters: int = 0
     disk_days: float = 14.0
     disk_free: float = 0.03
+    trouble_s: float = 30.0
     station_silent_h: float = 26.0
     look_interval_s: float = 10.0
 

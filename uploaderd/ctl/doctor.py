@@ -13,6 +13,7 @@ from uploaderd.secret import Secret
 EXAMPLES = """\
 examples:
   uploaderctl doctor
+  uploaderctl doctor --stations
   uploaderctl doctor -c etc/config.json -s etc/services.d --json
   uploaderctl doctor ssh --host 192.0.2.7 --user station --password-file /etc/uploaderd/secrets/s7
   uploaderctl doctor ssh --host s8.example --port 2222 --key-file /etc/uploaderd/id_ed25519 --json
@@ -33,6 +34,7 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     etc = Path("/etc/uploaderd")
     doctor.add_argument("-c", "--config", type=Path, default=etc / "config.json")
     doctor.add_argument("-s", "--services", type=Path, default=etc / "services.d")
+    doctor.add_argument("--stations", action="store_true", help="look at every known station, too")
     doctor.add_argument("--json", action="store_true", help="one JSON object instead of lines")
     doctor.set_defaults(run=run_checkup)
     parts = doctor.add_subparsers(metavar="PART")
@@ -66,7 +68,7 @@ def run_checkup(arguments: argparse.Namespace) -> int:
     from uploaderd.ctl.checkup import examine
 
     findings = []
-    for finding in examine(arguments.config, arguments.services):
+    for finding in examine(arguments.config, arguments.services, stations=arguments.stations):
         findings.append(finding)
         if not arguments.json:
             print(f"{'OK  ' if finding.ok else 'FAIL'} {finding.part}: {finding.found}", flush=True)

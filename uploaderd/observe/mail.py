@@ -115,6 +115,15 @@ def digest(settings: MailSettings, events: Sequence[dict[str, Any]]) -> EmailMes
 
 def send(settings: MailSettings, mail: EmailMessage) -> None:
     """Hands the mail to the server. Raises OSError or smtplib.SMTPException."""
+    with connect(settings) as connection:
+        connection.send_message(mail)
+
+
+def connect(settings: MailSettings) -> smtplib.SMTP:
+    """A connection over which mail can be sent: encrypted and logged in as the settings say.
+
+    Raises OSError (ssl.SSLError among them) or smtplib.SMTPException.
+    """
     context = ssl.create_default_context(cafile=settings.ca_file)
     if settings.security == "tls":
         connection: smtplib.SMTP = smtplib.SMTP_SSL(
@@ -122,12 +131,15 @@ def send(settings: MailSettings, mail: EmailMessage) -> None:
         )
     else:
         connection = smtplib.SMTP(settings.host, settings.port, timeout=settings.timeout_s)
-    with connection:
+    try:
         if settings.security == "starttls":
             connection.starttls(context=context)
         if settings.user is not None:
             connection.login(settings.user, settings.password.reveal())
-        connection.send_message(mail)
+    except BaseException:
+        connection.close()
+        raise
+    return connection
 
 
 def _verdict(event: dict[str, Any]) -> str:

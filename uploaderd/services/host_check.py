@@ -173,9 +173,11 @@ def _notify(job: Job, station: Station, health: Health, verdict: Verdict) -> Non
             "type": "station_state",
             "message": f"{verdict.before or 'unknown'} → {verdict.state}: {health.reason}",
             "timestamp": time.time(),
-            "host_id": station.host_id,
-            "host_uid": station.host_uid,
-            "state": verdict.state,
-            "before": verdict.before,
+            "payload": {
+                "host_id": station.host_id,
+                "host_uid": station.host_uid,
+                "state": verdict.state,
+                "before": verdict.before,
+            },
         },
     )

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from uploaderd.broker import notices
 from uploaderd.errors import ConfigError
 from uploaderd.observe.logs import configure
 from uploaderd.observe.mail import Mailer
@@ -23,6 +24,7 @@ from uploaderd.supervisor.board import Board
 from uploaderd.supervisor.fleet_page import FleetPage
 from uploaderd.supervisor.instance import Instance
 from uploaderd.supervisor.plan import Plan, read_plan
+from uploaderd.supervisor.troubles import Troubles
 from uploaderd.supervisor.watch import QueueWatch
 
 log = logging.getLogger(__name__)
@@ -45,6 +47,7 @@ class Supervisor:
         self._written = 0.0
         self._watch = QueueWatch(plan.daemon.status.look_interval_s)
         self._board = Board(self._watch)
+        self._troubles = Troubles(self._tell)
         self._mailer = Mailer(plan.daemon.mail) if plan.daemon.mail else None
         fleet = FleetPage(lambda: self._plan)
         self._pages = Pages(plan.daemon.http, fleet) if plan.daemon.http.enabled else None
@@ -136,15 +139,9 @@ class Supervisor:
             instance.on_report(line)
 
     def _tell(self, severity: str, kind: str, subject: str, message: str) -> None:
-        self._mail(
-            {
-                "subject": subject,
-                "severity": severity,
-                "type": kind,
-                "message": message,
-                "timestamp": time.time(),
-            }
-        )
+        event = notices.event(severity, kind, subject, message)
+        self._mail(event)
+        self._watch.publish(event)
 
     def _mail(self, event: dict[str, Any]) -> None:
         if self._mailer is not None:
@@ -236,6 +233,7 @@ class Supervisor:
     def _show(self) -> None:
         self._written = time.monotonic()
         status = self._status()
+        self._troubles.look(status, self._plan.daemon.status)
         running = sum(each["state"] == "running" for each in status.instances)
         systemd.notify(f"STATUS={running} of {len(status.instances)} instances are running")
         if self._pages is not None:

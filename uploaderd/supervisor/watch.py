@@ -1,14 +1,30 @@
-"""Looks at the services' queues now and then, in a thread that nothing waits for."""
+"""Looks at the services' queues now and then, in a thread that nothing waits for.
+
+The same thread publishes the supervisor's own events, when the broker is there.
+"""
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
-from uploaderd.broker.depths import all_depths
+import pika
+from pika import exceptions as pe
+
+from uploaderd.broker.depths import all_depths, connected
+from uploaderd.broker.notices import notice
 from uploaderd.config.settings import BrokerSettings, QueueSettings, ServiceSettings
+from uploaderd.errors import BrokerError, ConfigError
+
+log = logging.getLogger(__name__)
+
+_KEPT = 1000
+"""Events that wait for the broker at most."""
 
 Look = Callable[[Sequence[tuple[BrokerSettings, QueueSettings]]], Sequence[dict[str, int] | str]]
 
@@ -43,6 +59,7 @@ class QueueWatch:
         self._interval_s = interval_s
         self._look = look
         self._services: tuple[ServiceSettings, ...] = ()
+        self._events: deque[dict[str, Any]] = deque(maxlen=_KEPT)
         self._changed = threading.Event()
         self._closing = threading.Event()
         self._thread = threading.Thread(target=self._run, name="queues", daemon=True)
@@ -52,6 +69,11 @@ class QueueWatch:
         """From now on looks at the queues of these services that take messages."""
         self._services = tuple(each for each in services if each.queue.bindings)
         self._interval_s = interval_s
+        self._changed.set()
+
+    def publish(self, event: dict[str, Any]) -> None:
+        """Has an event published as `notify.<severity>.supervisor`; returns at once."""
+        self._events.append(event)
         self._changed.set()
 
     def close(self) -> None:
@@ -70,7 +92,34 @@ class QueueWatch:
                 each.name: self._queue(each, told, now)
                 for each, told in zip(services, found, strict=True)
             }
+            self._publish(services)
             self._changed.wait(self._interval_s)
+
+    def _publish(self, services: Sequence[ServiceSettings]) -> None:
+        """What cannot be published waits for the next look; of too many the oldest are lost."""
+        if not self._events or not services:
+            return
+        broker = services[0].broker
+        try:
+            with connected(broker) as connection, connection.channel() as channel:
+                channel.confirm_delivery()
+                while self._events:
+                    one = notice("supervisor", self._events[0])
+                    channel.basic_publish(
+                        broker.exchange,
+                        one.routing_key,
+                        one.body,
+                        pika.BasicProperties(
+                            content_type=one.content_type,
+                            delivery_mode=2,
+                            message_id=one.message_id,
+                            timestamp=int(time.time()),
+                            app_id="uploaderd",
+                        ),
+                    )
+                    self._events.popleft()
+        except (BrokerError, ConfigError, pe.AMQPError) as error:
+            log.debug("events wait for the broker: %s", error)
 
     def _queue(self, service: ServiceSettings, told: dict[str, int] | str, now: float) -> Queue:
         name = service.queue.name

@@ -47,7 +47,7 @@ def answer(post: Post) -> dict[str, Any]:
 
 def told(post: Post) -> list[tuple[str, str]]:
     """Routing key and state of each notification."""
-    return [(one.routing_key, json.loads(one.body)["state"]) for one in post.messages]
+    return [(one.routing_key, json.loads(one.body)["payload"]["state"]) for one in post.messages]
 
 
 @contextmanager
