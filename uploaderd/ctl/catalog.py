@@ -8,6 +8,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from uploaderd.ctl import archive
+
 if TYPE_CHECKING:
     from uploaderd.config.settings import DatabaseSettings
 
@@ -15,6 +17,8 @@ EPILOG = """examples:
   uploaderctl catalog migrate
   uploaderctl catalog migrate --dry-run --host db1 --password-file /run/secrets/db
   uploaderctl catalog check --json
+  uploaderctl catalog backup /var/backups/uploaderd
+  uploaderctl catalog restore /var/backups/uploaderd --database second
 """
 
 
@@ -71,10 +75,11 @@ def register(commands: Any) -> None:
     migrate = actions.add_parser("migrate", help="bring the database to this release's schema")
     migrate.add_argument("--dry-run", action="store_true", help="only say what is pending")
     check = actions.add_parser("check", help="status 0: the schema is this release's; 1: it is not")
-    for action, run in ((migrate, _migrate), (check, _check)):
+    migrate.set_defaults(run=_migrate)
+    check.set_defaults(run=_check)
+    for action in (migrate, check, *archive.register(actions, database_settings)):
         action.add_argument("--json", action="store_true", help="one JSON object")
         add_database_options(action)
-        action.set_defaults(run=run)
 
 
 def _migrate(arguments: argparse.Namespace) -> int:
