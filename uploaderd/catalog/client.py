@@ -12,6 +12,7 @@ import clickhouse_driver
 import numpy as np
 from clickhouse_driver import errors
 
+from uploaderd.catalog import pinned
 from uploaderd.config.settings import DatabaseSettings
 from uploaderd.errors import CatalogError, Disposition
 
@@ -19,13 +20,6 @@ if TYPE_CHECKING:
     from _typeshed import DataclassInstance
 
 T = TypeVar("T")
-
-PINNED: Mapping[str, object] = {
-    "async_insert": 0,
-    "insert_deduplicate": 1,
-    "do_not_merge_across_partitions_select_final": 1,
-}
-"""Settings that releases of the server have changed their minds about, set with every query."""
 
 BUSY = {
     202: "too many queries run at once",
@@ -60,6 +54,7 @@ class Catalog:
         """`wishes` are further settings of the driver and of every query."""
         self.settings = settings
         self._lock = threading.Lock()
+        self._verified = False
         self._client = clickhouse_driver.Client(
             host=settings.host,
             port=settings.port,
@@ -72,7 +67,7 @@ class Catalog:
             sync_request_timeout=min(5.0, settings.timeout_s),
             compression=True,
             client_name="uploaderd",
-            settings={**PINNED, **(wishes or {})},
+            settings={**pinned.PINNED, **(wishes or {})},
             tcp_keepalive=True,
         )
 
@@ -161,6 +156,7 @@ class Catalog:
         where = f"{self.settings.host}:{self.settings.port}"
         with self._lock:
             try:
+                self._verify()
                 return call()
             except errors.ServerException as error:
                 first = str(error.message).split(" Stack trace:", 1)[0].strip()
@@ -186,3 +182,13 @@ class Catalog:
                 # A half-read answer would be taken for the next query's.
                 self._client.disconnect()
                 raise
+
+    def _verify(self) -> None:
+        """Before the first query: raises `Refused` if the server's settings are not ours."""
+        if self._verified:
+            return
+        if said := pinned.problem(self._client.execute(pinned.QUERY)):
+            raise Refused(
+                said, hint="Change the profile of the user, or the table (docs/schema.md)."
+            )
+        self._verified = True

@@ -24,7 +24,7 @@ from uploaderd.errors import CatalogError, Disposition
 
 REFERENCE = ("equipment_types", "file_types", "units")
 LOCK_S = 600
-_LEDGER = """
+LEDGER = """
 CREATE TABLE IF NOT EXISTS migrations (
     number UInt32 COMMENT 'Number of the migration',
     name String COMMENT 'Name of its file',
@@ -113,7 +113,7 @@ def migrate(settings: DatabaseSettings, *, folder: Path | None = None) -> list[s
         if not pending(catalog, known) and not _reference_differs(catalog, sql / "reference"):
             return []
         with _locked(catalog):
-            catalog.execute(_LEDGER)
+            catalog.execute(LEDGER)
             applied = []
             for migration in pending(catalog, known):
                 for statement in sqlfiles.statements(migration.text):

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 EPILOG = """examples:
   uploaderctl catalog migrate
   uploaderctl catalog migrate --dry-run --host db1 --password-file /run/secrets/db
+  uploaderctl catalog migrate --cluster main --print | clickhouse-client --multiquery
   uploaderctl catalog check --json
   uploaderctl catalog backup /var/backups/uploaderd
   uploaderctl catalog restore /var/backups/uploaderd --database second
@@ -74,6 +75,8 @@ def register(commands: Any) -> None:
     actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
     migrate = actions.add_parser("migrate", help="bring the database to this release's schema")
     migrate.add_argument("--dry-run", action="store_true", help="only say what is pending")
+    migrate.add_argument("--cluster", metavar="NAME", help="the form for a cluster; with --print")
+    migrate.add_argument("--print", action="store_true", help="print its SQL, asking no server")
     check = actions.add_parser("check", help="status 0: the schema is this release's; 1: it is not")
     migrate.set_defaults(run=_migrate)
     check.set_defaults(run=_check)
@@ -86,6 +89,8 @@ def _migrate(arguments: argparse.Namespace) -> int:
     from uploaderd.catalog import migrate
 
     settings = database_settings(arguments)
+    if arguments.cluster:
+        return _print_cluster(arguments, settings.database)
     if arguments.dry_run:
         names = migrate.plan(settings)
         _say(arguments, {"pending": names}, f"pending: {', '.join(names) or 'nothing'}")
@@ -93,6 +98,19 @@ def _migrate(arguments: argparse.Namespace) -> int:
     applied = migrate.migrate(settings)
     text = f"applied: {', '.join(applied)}" if applied else "the database is up to date"
     _say(arguments, {"applied": applied}, text)
+    return 0
+
+
+def _print_cluster(arguments: argparse.Namespace, database: str) -> int:
+    from uploaderd.catalog import cluster
+    from uploaderd.errors import ConfigError
+
+    if not (arguments.print or arguments.dry_run):
+        raise ConfigError(
+            "The schema of a cluster is printed and not applied: that is for its administrator.",
+            hint="Add --print and give the SQL to clickhouse-client --multiquery.",
+        )
+    print(*cluster.script(database, arguments.cluster), sep=";\n\n", end=";\n")
     return 0
 
 

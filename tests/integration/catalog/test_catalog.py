@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from lab.database import Database
-from uploaderd.catalog import Catalog, files, migrate
+from uploaderd.catalog import Catalog, Refused, files, migrate, pinned, sqlfiles
 from uploaderd.catalog.ids import file_id, spectrum_id
 from uploaderd.catalog.rows import EPOCH, FileRow, HostEventRow, HostRow, SiteRow, SpectrumRow
 from uploaderd.catalog.status import host_status
@@ -162,3 +162,53 @@ def test_the_command_migrates_and_checks(
     assert main(["catalog", "check", "--json", *options]) == 0
     assert capsys.readouterr().out.endswith('{"ok": true, "pending": []}\n')
     assert main(["catalog", "check", "--password-file", str(tmp_path / "none")]) == 1
+
+
+def test_a_ledger_that_a_power_cut_could_empty_is_refused_at_the_start(catalog: Catalog) -> None:
+    catalog.execute("ALTER TABLE files MODIFY SETTING fsync_after_insert = 0")
+    with Catalog(catalog.settings) as fresh, pytest.raises(Refused, match="fsync_after_insert"):
+        fresh.query("SELECT 1")
+
+
+def test_settings_that_the_server_does_not_let_go_are_told() -> None:
+    assert pinned.problem([("async_insert", "0")]) == ""
+    assert "async_insert = 1" in pinned.problem([("async_insert", "1")])
+
+
+def test_a_migration_that_was_killed_between_its_statements_is_finished(
+    database: Database, tmp_path: Path
+) -> None:
+    """From every release upward, and stopped after every statement of it."""
+    settings = replace(database.settings, database="cut_short")
+    known = migrate.migrations()
+    for cut in (1, 5, len(sqlfiles.statements(known[0].text)) - 1):
+        with Catalog(replace(settings, database="default")) as server:
+            server.execute("DROP DATABASE IF EXISTS cut_short SYNC")
+            server.execute("CREATE DATABASE cut_short")
+        with Catalog(settings) as catalog:
+            for statement in sqlfiles.statements(known[0].text)[:cut]:
+                catalog.execute(statement)
+        assert migrate.migrate(settings) == [one.name for one in known]
+        assert migrate.plan(settings) == []
+
+
+def test_every_released_schema_is_brought_up_with_its_rows(
+    database: Database, tmp_path: Path
+) -> None:
+    settings = replace(database.settings, database="upward")
+    known = migrate.migrations()
+    for released in range(1, len(known) + 1):
+        old = tmp_path / str(released)
+        (old / "reference").mkdir(parents=True)
+        for path in (sqlfiles.folder() / "reference").glob("*.csv"):
+            (old / "reference" / path.name).write_bytes(path.read_bytes())
+        for one in known[:released]:
+            (old / f"{one.name}.sql").write_text(one.text)
+        with Catalog(replace(settings, database="default")) as server:
+            server.execute("DROP DATABASE IF EXISTS upward SYNC")
+        assert migrate.migrate(settings, folder=old) == [one.name for one in known[:released]]
+        with Catalog(settings) as catalog:
+            catalog.insert("files", [file_row(1, "processed")])
+        assert migrate.migrate(settings) == [one.name for one in known[released:]]
+        with Catalog(settings) as catalog:
+            assert host_status(catalog, host_id=1)["host_files"] == 1

@@ -139,6 +139,14 @@ class Session:
         finally:
             result.close()
 
+    def time_zone(self) -> str:
+        """The engine's time zone, which clients are told when they connect."""
+        return (
+            bytes(self._connection.query("SELECT serverTimezone()", "TSVRaw").bytes())
+            .decode()
+            .strip()
+        )
+
     def describe(self, what: str) -> list[tuple[str, str, str]]:
         """Name, type and kind of default (`""` for none) of the columns of a table or query."""
         try:
@@ -147,6 +155,22 @@ class Session:
             raise _translated(error) from error
         lines = answer.bytes().decode().splitlines()
         return [(name, kind, default) for name, kind, default, *_ in map(json.loads, lines)]
+
+    def insert_columns(self, waiting: statements.Insert) -> list[tuple[str, str]]:
+        """Name and type of the columns whose rows an INSERT waits for."""
+        if waiting.expression:
+            described = self.describe(f"(SELECT {waiting.expression} FROM {waiting.target})")
+            return [(name, kind) for name, kind, _ in described]
+        target = waiting.target.removeprefix("FUNCTION").strip()
+        described = self.describe(f"TABLE {target}")
+        if waiting.columns is None:
+            computed = {"MATERIALIZED", "ALIAS", "EPHEMERAL"}
+            return [(name, kind) for name, kind, default in described if default not in computed]
+        types = {name: kind for name, kind, _ in described}
+        unknown = [name for name in waiting.columns if name not in types]
+        if unknown:
+            raise EngineError(16, f"No such column {unknown[0]}. (NO_SUCH_COLUMN_IN_TABLE)")
+        return [(name, types[name]) for name in waiting.columns]
 
     def insert(self, head: str, names: Sequence[str], spool: Path) -> None:
         """Runs the INSERT whose rows lie in `spool` as Native blocks.

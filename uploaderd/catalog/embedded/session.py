@@ -94,7 +94,7 @@ class Client:
         major, minor, patch = VERSION
         self._send(
             varint(S_HELLO), string("ClickHouse embedded"), varint(major), varint(minor),
-            varint(REVISION), string("UTC"), string("embedded"), varint(patch),
+            varint(REVISION), string(self._session.time_zone()), string("embedded"), varint(patch),
         )  # fmt: skip
 
     def _query(self) -> None:
@@ -255,7 +255,7 @@ class Client:
 
     def _insert(self, waiting: statements.Insert) -> None:
         """Sends the columns wanted, takes the blocks, and writes them after the last one."""
-        columns = self._insert_columns(waiting)
+        columns = self._session.insert_columns(waiting)
         self._send_block(blocks.header(columns))
         total = size = 0
         with self._session.spool() as spool:
@@ -270,23 +270,6 @@ class Client:
                 self._session.insert(waiting.head, names, Path(spool.name))
         zeros = varint(0) * 3
         self._send(varint(S_PROGRESS), zeros, varint(total), varint(size), varint(S_END))
-
-    def _insert_columns(self, waiting: statements.Insert) -> list[tuple[str, str]]:
-        if waiting.expression:
-            described = self._session.describe(
-                f"(SELECT {waiting.expression} FROM {waiting.target})"
-            )
-            return [(name, kind) for name, kind, _ in described]
-        target = waiting.target.removeprefix("FUNCTION").strip()
-        described = self._session.describe(f"TABLE {target}")
-        if waiting.columns is None:
-            computed = {"MATERIALIZED", "ALIAS", "EPHEMERAL"}
-            return [(name, kind) for name, kind, default in described if default not in computed]
-        types = {name: kind for name, kind, _ in described}
-        unknown = [name for name in waiting.columns if name not in types]
-        if unknown:
-            raise EngineError(16, f"No such column {unknown[0]}. (NO_SUCH_COLUMN_IN_TABLE)")
-        return [(name, types[name]) for name in waiting.columns]
 
     def _progress(self, totals: dict[str, int]) -> None:
         """The engine reports running totals; the protocol wants what is new."""

@@ -1,0 +1,1 @@
+"""The driver's own tests, run against the embedded engine."""
