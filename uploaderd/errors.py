@@ -12,6 +12,7 @@
         ├── HostKeyChanged         the station's host key is not the known one
         ├── AgentMissing           no agent configuration on the station
         ├── StationHalted          somebody else holds the halt flag
+        ├── StationBusy            a limit of connections or stations at once is reached
         └── RemoteFileError        one file of the station cannot be had
 
 `formats` has errors of its own, for it imports nothing of the rest.
@@ -120,6 +121,13 @@ class StationHalted(StationError):
     """Somebody else holds the station's halt flag."""
 
     code = "halted"
+    disposition = Disposition.NOT_NOW
+
+
+class StationBusy(StationError):
+    """As many connections to it, or stations at once, as the settings allow."""
+
+    code = "busy"
     disposition = Disposition.NOT_NOW
 
 

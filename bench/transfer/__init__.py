@@ -7,6 +7,7 @@ those of the client and its children. A client that needs longer than `--patienc
 and its rate is what it had brought until then (`cut_short`).
 
     scripts/bench transfer --set small --link 20ms --client ours --client rsync --runs 3 --json
+    scripts/bench transfer --fleet 200
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench.transfer import clients
+from bench.transfer import clients, fleet
 from bench.transfer.clients import Client, Place, Run
 from lab import sshd as lab_sshd
 
@@ -52,6 +53,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         )
     parser.add_argument("--runs", type=int, default=3, help="rates are medians (default: 3)")
     parser.add_argument("--patience", type=float, default=60.0, help="seconds a client may take")
+    parser.add_argument("--fleet", type=int, metavar="N", help="only: N stations at once")
     parser.add_argument("--folder", type=Path, help="where the files lie (default: var/)")
 
 
@@ -60,6 +62,9 @@ def run(options: argparse.Namespace) -> Iterator[dict[str, object]]:
     var = options.folder or Path(__file__).parent.parent.parent / "var"
     var.mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory(dir=var, prefix="bench-") as name:
+        if options.fleet:
+            yield from fleet.run(Path(name), options.fleet)
+            return
         server = lab_sshd.start(Path(name) / "sshd")
         try:
             for key in options.set or SETS:

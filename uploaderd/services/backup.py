@@ -19,7 +19,7 @@ from itertools import takewhile
 from uploaderd.broker.job import Job
 from uploaderd.catalog.client import Catalog
 from uploaderd.config.settings import ServiceSettings
-from uploaderd.errors import Disposition, StationError, UploaderError
+from uploaderd.errors import Disposition, StationBusy, StationError, UploaderError
 from uploaderd.observe.logs import log_context
 from uploaderd.repository.layout import Repository
 from uploaderd.services import filter_source, index_source
@@ -53,7 +53,8 @@ class BackupService:
 
         Raises:
             MessageError: the filter makes no sense, or the station's address is not known.
-            StationError: the station cannot be reached, refuses, or is halted by somebody else.
+            StationError: the station cannot be reached, refuses, is halted by somebody else, or has
+                as many connections as it may have.
             RepositoryError: the repository's disk cannot be written.
             CatalogError: the database cannot be reached.
         """
@@ -80,7 +81,11 @@ class BackupService:
         opening = self._opening(job, station, behaviour)
         access = behaviour.access(place, job.body.get("passwd"))
         job.beat()
-        with connect(access) as connection, named_errors(access.address):
+        with (
+            behaviour.within_limits(access.address),
+            connect(access) as connection,
+            named_errors(access.address),
+        ):
             job.beat()
             record.remember_contact(self._catalog, station)
             with opening(connection) as source:
@@ -165,7 +170,7 @@ class BackupService:
     def _failed(self, job: Job, station: Station, error: UploaderError) -> None:
         again = error.disposition is Disposition.NOT_NOW
         log.warning("backup %s: %s", "has to wait" if again else "failed", error)
-        if isinstance(error, StationError):
+        if isinstance(error, StationError) and not isinstance(error, StationBusy):
             record.remember(self._catalog, station, error=str(error))
         record.note(
             self._catalog,

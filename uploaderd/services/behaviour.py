@@ -6,7 +6,8 @@ complete when they come here.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import contextlib
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -17,7 +18,7 @@ from uploaderd.maintenance.garbage import Retention
 from uploaderd.services import reach
 from uploaderd.services.index_source import Choice
 from uploaderd.services.station_record import Station
-from uploaderd.station import filters
+from uploaderd.station import filters, slots
 from uploaderd.station.access import Access
 from uploaderd.station.discovery import Rules
 from uploaderd.station.halt import Patience
@@ -35,6 +36,8 @@ class BackupBehaviour:
     slice_files: int
     patience: Patience
     limits: Limits
+    connections: int
+    stations: int | None
     rules: Rules
     choice: Choice
     settings: Mapping[str, Any]
@@ -54,6 +57,8 @@ class BackupBehaviour:
                 files_in_flight=settings["files_in_flight"],
                 verification=settings["verification"],
             ),
+            connections=settings["connections_per_station"],
+            stations=settings.get("stations_at_once"),
             rules=Rules(
                 min_size=settings["min_size"],
                 min_age_s=settings["min_age_s"],
@@ -68,6 +73,21 @@ class BackupBehaviour:
         """The same as the station's own file has it, and the station at the file's address."""
         settings, place = reach.of_station(self.settings, station)
         return (self if settings is self.settings else BackupBehaviour.of(settings)), place
+
+    @contextlib.contextmanager
+    def within_limits(self, address: str) -> Iterator[None]:
+        """One of the connections to the station, and of the stations at once, that are allowed.
+
+        Raises StationBusy if there is none, RepositoryError if the repository cannot be written.
+        """
+        folder = self.repository / ".slots"
+        many = f"As many stations as are allowed at once ({self.stations}) are being backed up."
+        same = f"As many backups as are allowed ({self.connections}) are connected to {address}."
+        with (
+            slots.taken(folder, address, self.connections, same),
+            slots.taken(folder, "stations", self.stations, many),
+        ):
+            yield
 
     def access(self, station: Station, password: str | None) -> Access:
         """How to reach the station. Raises MessageError as `reach.access`."""

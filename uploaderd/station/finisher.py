@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 from uploaderd import crash_points
 from uploaderd.errors import RemoteFileError, RepositoryError, UploaderError
+from uploaderd.station.budget import COMPLETE
 from uploaderd.station.outcome import Fetched, Limits, Outcome, Refused, Verification
 from uploaderd.station.part_file import TargetError, sync_folder
 from uploaderd.station.reading import Complete, shown
@@ -18,7 +19,6 @@ from uploaderd.station.verification import Verifier
 LOG = logging.getLogger(__name__)
 LARGEST_BATCH = 256
 MOST_PENDING = 512
-MOST_HELD = 8 << 20
 SYNCS_AT_ONCE = 8
 PROGRESS_S = 1.0
 
@@ -49,7 +49,7 @@ class Finisher:
 
     def has_room(self) -> bool:
         """Whether more may be received: each file holds memory or a descriptor until it is done."""
-        return self.pending < MOST_PENDING and self._held < MOST_HELD
+        return self.pending < MOST_PENDING and self._held < COMPLETE.share
 
     def done(self) -> Iterator[Outcome]:
         """The outcomes that are known by now."""

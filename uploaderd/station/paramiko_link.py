@@ -23,6 +23,7 @@ from uploaderd.station.link import CommandResult
 
 WINDOW = 64 << 20
 PACKET = 256 << 10
+RECEIVED_AT_ONCE = 128 << 10
 JOINED = 64 << 10
 """Small packets are joined up to this size."""
 CIPHERS = (
@@ -47,7 +48,7 @@ class BufferedSocket(socket.socket):
         timeout = plain.gettimeout()
         super().__init__(plain.family, plain.type, plain.proto, plain.detach())
         self.settimeout(timeout)
-        self._buffer = bytearray(1 << 20)
+        self._buffer = bytearray(RECEIVED_AT_ONCE)
         self._view = memoryview(self._buffer)
         self._start = self._end = 0
 

@@ -20,6 +20,7 @@ from collections.abc import Callable, Generator, Iterable, Iterator
 
 from uploaderd.errors import RemoteFileError, StationUnreachable
 from uploaderd.station import sftp_wire as wire
+from uploaderd.station.budget import IN_FLIGHT
 from uploaderd.station.link import Stream
 from uploaderd.station.outcome import Limits, Refused, Wanted
 from uploaderd.station.part_file import PartFile, TargetError
@@ -145,9 +146,10 @@ class Engine:
 
     def _fill(self, source: Iterator[Wanted], more: bool) -> bool:
         """Sends reads of open files, then begins further files; False when there are no more."""
+        in_flight = self._limits.bytes_in_flight
         while True:
             if self._ready:
-                full = self._requests.due_bytes >= self._limits.bytes_in_flight
+                full = self._requests.due_bytes >= min(in_flight, IN_FLIGHT.share)
                 if full or not self._pace.is_free():
                     return more
                 self._read_next(self._ready[0])

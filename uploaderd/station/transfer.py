@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import logging
 from collections.abc import Callable, Generator, Iterable, Iterator
 
 from uploaderd.errors import UploaderError
+from uploaderd.station.budget import COMPLETE, IN_FLIGHT
 from uploaderd.station.connection import Connection
 from uploaderd.station.finisher import Finisher
 from uploaderd.station.outcome import Fetched, Limits, Outcome, Refused, Verification, Wanted
@@ -48,6 +50,9 @@ def fetch(
     stall_s = limits.stall_s or connection.access.timeouts.stall_s
     stream = connection.open_sftp()
     finisher = Finisher(verifier, limits)
+    sharing = contextlib.ExitStack()
+    sharing.enter_context(IN_FLIGHT.shared())
+    sharing.enter_context(COMPLETE.shared())
     try:
         engine = Engine(stream, limits, stall_s, verifier.prefix_matches, progress)
         results = engine.run(wanted, finisher.has_room)
@@ -64,6 +69,7 @@ def fetch(
         if failure is not None:
             raise failure
     finally:
+        sharing.close()
         stream.close()
 
 

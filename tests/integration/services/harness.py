@@ -160,7 +160,8 @@ class Site:
 
 def is_measurement(path: Path) -> bool:
     """Whether a file of the repository came from a station, and is no note of ours beside it."""
-    return not path.name.startswith(".known_hosts") and not path.name.endswith(".reason.txt")
+    ours = path.name.startswith(".known_hosts") or path.parent.name == ".slots"
+    return not ours and not path.name.endswith(".reason.txt")
 
 
 def sha256(path: Path) -> str:

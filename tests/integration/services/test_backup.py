@@ -19,11 +19,13 @@ from uploaderd.errors import (
     AuthenticationFailed,
     BrokerError,
     HostKeyChanged,
+    StationBusy,
     StationHalted,
     StationUnreachable,
     UploaderError,
 )
 from uploaderd.services.arrivals import Arrivals
+from uploaderd.station import slots
 
 
 def test_hostile_lines_of_an_index_get_their_rows_and_harm_nothing_else(
@@ -260,6 +262,22 @@ def test_a_foreign_flag_is_waited_for_and_never_touched(site: Site) -> None:
         site.backup(post)
     assert site.station.flag.read_bytes() == b"hands off\n"
     assert post.beats > 0
+
+
+@pytest.mark.parametrize(
+    "limit", [{"connections_per_station": 1}, {"stations_at_once": 1, "connections_per_station": 9}]
+)
+def test_a_limit_that_is_reached_makes_a_backup_wait_and_no_error_of_the_station(
+    site: Site, recording: bytes, limit: dict[str, int]
+) -> None:
+    site.station.write_index([site.station.write("one.bin", recording)])
+    taken_by = "stations" if "stations_at_once" in limit else f"127.0.0.1:{site.server.port}"
+    folder = site.repository / ".slots"
+    with slots.taken(folder, taken_by, 1, "full"), pytest.raises(StationBusy, match="allowed"):
+        site.backup(**limit)
+    assert site.events()[-1] == ("backup_waiting", "busy")
+    assert harness.status_of(site)["host_check_error"] in ("", "N/A")
+    assert len(site.backup(**limit).bodies("file.process")) == 1
 
 
 def test_a_changed_host_key_is_an_alarm_and_no_password_goes_there(
