@@ -21,6 +21,8 @@ LARGEST_BATCH = 256
 MOST_PENDING = 512
 SYNCS_AT_ONCE = 8
 PROGRESS_S = 1.0
+_POOL = ThreadPoolExecutor(SYNCS_AT_ONCE, thread_name_prefix="fsync")
+"""One for all transfers of the process: threads cost memory, and the disk is one as well."""
 
 
 class Finisher:
@@ -37,7 +39,6 @@ class Finisher:
         """Why no more files can be finished: the disk, or the connection."""
         self.pending = 0
         """Files that were taken and not given out; counted by the caller's thread alone."""
-        self._pool = ThreadPoolExecutor(SYNCS_AT_ONCE, thread_name_prefix="fsync")
         self._thread = threading.Thread(target=self._work, name="finisher", daemon=True)
         self._thread.start()
 
@@ -68,7 +69,6 @@ class Finisher:
         while self._thread.is_alive():
             progress()
             self._thread.join(PROGRESS_S)
-        self._pool.shutdown()
 
     def _work(self) -> None:
         last = False
@@ -93,7 +93,7 @@ class Finisher:
         # Several at once, for the file system's journal takes them all in one commit.
         tasks = list(zip(batch, hashes, strict=True))
         shares = [tasks[number::SYNCS_AT_ONCE] for number in range(min(SYNCS_AT_ONCE, len(tasks)))]
-        results = [one for share in self._pool.map(self._place_all, shares) for one in share]
+        results = [one for share in _POOL.map(self._place_all, shares) for one in share]
         try:
             crash_points.reached("folder-synced:before")
             for folder in {one.wanted.target.parent for one in batch}:
