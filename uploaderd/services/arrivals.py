@@ -37,10 +37,6 @@ class Source(Protocol):
     def lost(self) -> bool:
         """Whether the station is no longer ours to work on: stop soon."""
 
-    @property
-    def more(self) -> bool:
-        """Whether files are left that `batches` did not give."""
-
     def batches(self, size: int) -> Iterator[list[Found]]:
         """The files that are due, up to `size` at a time, and those that cannot be had."""
 

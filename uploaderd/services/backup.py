@@ -130,9 +130,6 @@ class BackupService:
             if is_over() or tally.copied >= behaviour.slice_files:
                 tally.rest = source.rest(job.body)
                 break
-        # A discovery that brought nothing would find the same again.
-        if source.more and tally.copied:
-            tally.rest = source.rest(job.body)
         return tally
 
     def _fetch(

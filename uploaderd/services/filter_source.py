@@ -18,7 +18,7 @@ from uploaderd.catalog import files
 from uploaderd.catalog.client import Catalog
 from uploaderd.catalog.ids import file_id
 from uploaderd.station.connection import Connection
-from uploaderd.station.discovery import Known, Rules, find
+from uploaderd.station.discovery import Discovery, Known, Place, Rules, find
 from uploaderd.station.filters import Mode, parse
 from uploaderd.station.paths import Refused, Sound
 
@@ -51,16 +51,33 @@ class FilterSource:
         self._beat = beat
         self._due: dict[bytes, int] = {}
         self._spent = 0
-        self.more = False
-        """Whether a further discovery would find what this one had no room for."""
 
     def batches(self, size: int) -> Iterator[list[Sound | Refused]]:
-        """The files to fetch, in the filter's order, up to `size` at a time; refusals first."""
+        """The files to fetch, in the filter's order, up to `size` at a time; refusals first.
+
+        What one discovery has no room for, the next one finds beyond it: files that are refused
+        again and again do not stand in the way of the others.
+        """
+        result = self._discovery(None)
+        while True:
+            every: list[Sound | Refused] = [*result.refused, *result.found]
+            self._due = {file.path: file.size for file in result.found}
+            for start in range(0, len(every), size):
+                yield every[start : start + size]
+            if not result.more or result.spent or not result.found:
+                return
+            result = self._discovery(result.last)
+
+    def _discovery(self, beyond: Place | None) -> Discovery:
+        budget = self._wanted.max_total_bytes
+        if budget is not None:
+            budget = max(0, budget - self._spent)
         result = find(
             self._sftp,
-            self._wanted,
+            replace(self._wanted, max_total_bytes=budget),
             known=self._known,
             rules=self._rules,
+            beyond=beyond,
             now_s=lambda: time.time() + self._clock_ahead_s,
             beat=self._beat,
         )
@@ -70,11 +87,9 @@ class FilterSource:
             len(result.found),
             result.unfinished,
         )
-        self.more = result.more and not result.spent
-        every: list[Sound | Refused] = [*result.refused, *result.found]
-        self._due = {file.path: file.size for file in result.found}
-        for start in range(0, len(every), size):
-            yield every[start : start + size]
+        if beyond is not None:
+            result.refused.clear()
+        return result
 
     def settle(self, done: Sequence[bytes]) -> None:
         """Takes their sizes off the budget; the catalog knows what is done."""

@@ -39,9 +39,6 @@ class Choice:
 class IndexSource:
     """What the index names, and what has become of it; made by `opened`."""
 
-    more = False
-    """The whole index is read, however long it is."""
-
     def __init__(
         self,
         sftp: paramiko.SFTPClient,

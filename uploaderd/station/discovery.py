@@ -27,6 +27,8 @@ _BATCH = 1000
 _READ_AHEAD = 8
 _TOLD = 100
 
+Place = tuple[int, bytes]
+"""Of a file in the order of choosing."""
 Known = Callable[[Sequence[Sound]], Collection[bytes]]
 """The paths, of those given, whose very version (size and mtime) the catalog has already."""
 
@@ -61,6 +63,8 @@ class Discovery:
     """Whether files were left out by the limit or the budget."""
     spent: bool = False
     """Whether the budget left files out."""
+    last: Place | None = None
+    """Of the chosen files the last one in the order of choosing: what is left comes beyond it."""
 
 
 def find(
@@ -69,6 +73,7 @@ def find(
     *,
     known: Known | None = None,
     rules: Rules | None = None,
+    beyond: Place | None = None,
     now_s: Callable[[], float] = time.time,
     wait: Callable[[float], object] = time.sleep,
     beat: Callable[[], object] = lambda: None,
@@ -76,7 +81,8 @@ def find(
     """List the filter's folder, recursively, and choose; links are not followed.
 
     `known` is asked in batches of up to a thousand files, and not in mode REDISCOVERY; `beat` is
-    called between them. `now_s` should be the station's clock. Memory is bounded by `rules.limit`,
+    called between them. `beyond` is the `last` of the discovery before this one: only what comes
+    after it is chosen. `now_s` should be the station's clock. Memory is bounded by `rules.limit`,
     however many files there are. Raises RemoteFileError if the folder itself cannot be listed, and
     what the connection raises.
     """
@@ -86,7 +92,7 @@ def find(
     newest = wanted.newest_first or wanted.mode is Mode.LAST
     # LAST chooses before it asks what is known: the newest N, not the newest N unknown.
     asked_first = None if wanted.mode in (Mode.LAST, Mode.REDISCOVERY) else known
-    chosen = _Chosen(limit, newest)
+    chosen = _Chosen(limit, newest, beyond)
     young = _Chosen(rules.limit, newest)
     latest = now_s() - rules.min_age_s
     for batch in _batches(_matching(sftp, wanted, rules, result)):
@@ -106,6 +112,7 @@ def find(
         result.more = chosen.offered > len(files)
     result.found = _within_budget(files, wanted.max_total_bytes)
     result.spent = len(result.found) < len(files)
+    result.last = chosen.last
     result.more = result.more or result.spent
     return result
 
@@ -238,15 +245,22 @@ def _bad_name(name: bytes) -> str | None:
 class _Chosen:
     """The `limit` oldest (or newest) of the files that are offered."""
 
-    def __init__(self, limit: int, newest: bool) -> None:
+    def __init__(self, limit: int, newest: bool, beyond: Place | None = None) -> None:
         self._limit = limit
         self._sign = 1 if newest else -1
+        self._beyond = beyond
         self.files: list[tuple[int, bytes, Sound]] = []
         self.offered = 0
 
+    @property
+    def last(self) -> Place | None:
+        return self.files[0][:2] if self.files else None
+
     def add(self, file: Sound) -> None:
-        self.offered += 1
         entry = (self._sign * file.mtime_ns, file.path, file)
+        if self._beyond is not None and entry[:2] >= self._beyond:
+            return
+        self.offered += 1
         if len(self.files) < self._limit:
             heapq.heappush(self.files, entry)
         else:

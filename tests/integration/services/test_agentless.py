@@ -12,6 +12,7 @@ from lab.sshd import Sshd
 from tests.integration.services.agentless import HOST, Agentless
 from uploaderd.catalog import Catalog
 from uploaderd.errors import AgentMissing, MessageError, RemoteFileError
+from uploaderd.repository.layout import Repository
 
 
 @pytest.fixture
@@ -143,3 +144,24 @@ def test_a_station_file_wins_over_the_message(place: Agentless) -> None:
     del body["filter"]
     assert place.backup(body, stations="stations.d", slice_files=1) == ["f1.bin"]
     assert place.continuations()[-1]["filter"] == {"file_path": str(place.data)}
+
+
+def test_files_that_are_refused_again_and_again_do_not_starve_the_others(
+    place: Agentless, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The oldest files, as many as a slice takes, can never be had: their targets are folders."""
+    incoming = Repository.incoming
+
+    def blocked(self: Repository, host_id: int, identity: str, path: bytes) -> Path:
+        target = incoming(self, host_id, identity, path)
+        if path.rpartition(b"/")[2].startswith(b"refused"):
+            target.mkdir(parents=True, exist_ok=True)
+        return target
+
+    monkeypatch.setattr(Repository, "incoming", blocked)
+    for day in range(3, 9):
+        place.write(f"refused{day}.bin", 10, age_s=day * 86_400)
+    place.write("good1.bin", 10, age_s=2 * 86_400)
+    place.write("good2.bin", 10, age_s=86_400)
+    came = place.backup(place.message(), slice_files=2)
+    assert sorted(came) == ["good1.bin", "good2.bin"]

@@ -1,8 +1,11 @@
 """Finding files on a station without an agent."""
 
 import os
+import subprocess
+import sys
 import time
 from collections.abc import Collection, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -146,3 +149,96 @@ def test_a_folder_that_is_not_there_is_an_error(
 ) -> None:
     with pytest.raises(RemoteFileError, match="nowhere"):
         find(sftp, parse({"file_path": str(station.data / "nowhere")}), now_s=time.time)
+
+
+@pytest.mark.parametrize("order", ["oldest_first", "newest_first"])
+def test_what_is_beyond_the_last_is_found_next_and_nothing_twice(
+    filled: Station, sftp: paramiko.SFTPClient, order: str
+) -> None:
+    for number in range(4):
+        old(filled, f"same/{number}.bin", 86_400)
+    came: list[bytes] = []
+    beyond = None
+    for _ in range(10):
+        result = search(sftp, filled, {"sort_order": order}, rules=Rules(limit=3), beyond=beyond)
+        came += [file.path for file in result.found]
+        beyond = result.last
+        if not result.more:
+            break
+    assert len(came) == len(set(came)) == 10
+
+
+LISTING = """
+import resource, sys
+from lab import plain_sftp
+from uploaderd.station.discovery import Rules, find
+from uploaderd.station.filters import parse
+with plain_sftp.session() as sftp:
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    result = find(sftp, parse({"file_path": sys.argv[1]}), rules=Rules(min_age_s=-60, limit=1000))
+    after = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    print(result.seen, len(result.found), int(result.more), (after - before) // 1024)
+"""
+
+
+def listed_in_a_process_of_its_own(station: Station, folders: int, each: int) -> None:
+    """So many files, of which a thousand are taken: memory does not grow with their number."""
+    for folder in range(folders):
+        place = station.data / f"{folder:04}"
+        place.mkdir()
+        for number in range(each):
+            (place / f"{number:06}.bin").write_bytes(b"1")
+    told = subprocess.run(
+        [sys.executable, "-c", LISTING, str(station.data)],
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=Path(__file__).parents[3],
+    ).stdout.split()
+    seen, found, more, grown_mib = map(int, told)
+    assert (seen, found, more) == (folders * each, 1000, 1)
+    assert grown_mib < 16
+
+
+def test_four_thousand_files_are_listed_in_bounded_memory(station: Station) -> None:
+    listed_in_a_process_of_its_own(station, 2, 2_000)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(3600)
+def test_a_million_files_are_listed_in_bounded_memory(station: Station) -> None:
+    listed_in_a_process_of_its_own(station, 20, 50_000)
+
+
+class WindowsNames:
+    """A listing as Win32-OpenSSH gives it: drive letters as first folders, forward slashes."""
+
+    def __init__(self, sftp: paramiko.SFTPClient, root: Path) -> None:
+        self._send = sftp._async_request  # type: ignore[attr-defined] # not in the stubs
+        self._root = os.fsencode(root)
+
+    def __call__(self, slot: object, kind: int, *request: object) -> object:
+        named = [
+            self._root + b"/C" + part.removeprefix(b"/C:")
+            if isinstance(part, bytes) and part.startswith(b"/C:")
+            else part
+            for part in request
+        ]
+        return self._send(slot, kind, *named)
+
+
+@pytest.mark.parametrize("given", ["C:\\data", "C:/data/", "/C:/data", "c:\\data\\"])
+def test_a_windows_folder_is_searched_by_any_of_its_names(
+    sftp: paramiko.SFTPClient, station: Station, monkeypatch: pytest.MonkeyPatch, given: str
+) -> None:
+    old(station, "C/data/Sub Folder/Scan 1.BIN", 90_000)
+    old(station, "C/data/ümlaut.bin", 80_000)
+    monkeypatch.setattr(sftp, "_async_request", WindowsNames(sftp, station.data))
+    wanted = parse({"file_path": given, "extension": "*.bin"})
+    if wanted.file_path.startswith(b"/c:"):
+        wanted = replace(wanted, file_path=b"/C:" + wanted.file_path[3:])
+    found = find(sftp, wanted, now_s=lambda: NOW).found
+    assert [file.path for file in found] == [
+        b"/C:/data/Sub Folder/Scan 1.BIN",
+        "/C:/data/ümlaut.bin".encode(),
+    ]
