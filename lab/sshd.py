@@ -121,6 +121,9 @@ def _config(
     options: Sequence[str],
 ) -> str:
     host_key, key_file = keys
+    # Unlike other keywords, this one must not be given twice.
+    own = any(line.startswith("Subsystem ") for line in options)
+    sftp = "" if own else f"Subsystem sftp internal-sftp -d {home or folder}"
     return "\n".join(
         [
             *options,
@@ -140,7 +143,7 @@ def _config(
             "MaxStartups 500:30:1000",
             "MaxSessions 100",
             "LogLevel VERBOSE",
-            f"Subsystem sftp internal-sftp -d {home or folder}",
+            sftp,
             "",
         ]
     )

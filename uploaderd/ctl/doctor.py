@@ -15,8 +15,9 @@ examples:
   uploaderctl doctor
   uploaderctl doctor --stations
   uploaderctl doctor -c etc/config.json -s etc/services.d --json
-  uploaderctl doctor ssh --host 192.0.2.7 --user station --password-file /etc/uploaderd/secrets/s7
-  uploaderctl doctor ssh --host s8.example --port 2222 --key-file /etc/uploaderd/id_ed25519 --json
+  uploaderctl doctor ssh rfeye002080
+  uploaderctl doctor ssh 192.0.2.7 --user station --password-file /etc/uploaderd/secrets/s7
+  uploaderctl doctor ssh s8.example --port 2222 --key-file /etc/uploaderd/id_ed25519 --json
 """
 
 
@@ -46,17 +47,23 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    ssh.add_argument("--host", required=True, help="address or name of the station")
-    ssh.add_argument("--port", type=int, default=22, help="port of its sshd (default 22)")
-    ssh.add_argument("--user", default="root", help="account (default root)")
+    where = ssh.add_mutually_exclusive_group(required=True)
+    where.add_argument("station", nargs="?", help="its host_id, host_uid, address or name")
+    where.add_argument("--host", help="the same")
+    ssh.add_argument("-c", "--config", type=Path, default=argparse.SUPPRESS)
+    ssh.add_argument(
+        "-s",
+        "--services",
+        type=Path,
+        default=argparse.SUPPRESS,
+        help="folder of service files, whose settings and stations count if it is there",
+    )
+    ssh.add_argument("--port", type=int, help="port of its sshd (default 22)")
+    ssh.add_argument("--user", help="account (default root)")
     ssh.add_argument("--password-file", type=Path, help="file whose first line is the password")
     ssh.add_argument("--key-file", type=Path, help="private key")
-    ssh.add_argument(
-        "--known-hosts",
-        type=Path,
-        default=Path("/var/lib/uploaderd/known_hosts"),
-        help="the daemon's pinned host keys (default %(default)s)",
-    )
+    ssh.add_argument("--known-hosts", type=Path, help="the daemon's pinned host keys")
+    ssh.add_argument("--agent-config", metavar="PATH", help="look for the agent's configuration")
     ssh.add_argument("--legacy", action="store_true", help="by ssh, with SHA-1 algorithms")
     ssh.add_argument("--timeout", type=float, default=15.0, help="seconds a step (default 15)")
     ssh.add_argument("--json", action="store_true", help="one JSON object instead of lines")
@@ -84,27 +91,17 @@ def run_checkup(arguments: argparse.Namespace) -> int:
 def run(arguments: argparse.Namespace) -> int:
     """Runs the steps; 0 if all went well."""
     # Here, for paramiko takes longer to import than other commands take to run.
-    from uploaderd.station.access import Access, Timeouts  # see above
+    from uploaderd.ctl import naming  # see above
     from uploaderd.station.diagnosis import examine  # see above
 
-    seconds = arguments.timeout
-    access = Access(
-        arguments.host,
-        arguments.port,
-        arguments.user,
-        _password(arguments.password_file),
-        arguments.key_file,
-        known_hosts=arguments.known_hosts,
-        legacy=arguments.legacy,
-        timeouts=Timeouts(seconds, seconds, seconds, seconds),
-    )
+    access, agent_config = naming.access_of(arguments, _password(arguments.password_file))
     steps = []
-    for step in examine(access):
+    for step in examine(access, agent_config):
         steps.append(step)
         if not arguments.json:
-            print(f"{'OK  ' if step.ok else 'FAIL'} {step.step}: {step.found}")
+            print(f"{'OK  ' if step.ok else 'FAIL'} {step.step}: {step.found}", flush=True)
             if step.hint:
-                print(f"     → {step.hint}")
+                print(f"     → {step.hint}", flush=True)
     well = all(step.ok for step in steps)
     if arguments.json:
         report = {"address": access.address, "ok": well}

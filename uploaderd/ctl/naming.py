@@ -2,14 +2,29 @@
 
 from __future__ import annotations
 
+import argparse
 import contextlib
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from uploaderd.config import load_daemon, load_services
 from uploaderd.config.settings import DatabaseSettings, ServiceSettings
 from uploaderd.errors import ConfigError, UploaderError
+from uploaderd.secret import Secret
+from uploaderd.services import reach
 from uploaderd.services.station_record import Station
+from uploaderd.station.access import Access, Timeouts
+
+PLAIN: Mapping[str, Any] = {
+    "host_key_policy": "accept-new",
+    "known_hosts": Path("/var/lib/uploaderd/known_hosts"),
+    "legacy": False,
+    "message_passwords": False,
+    "ssh_agent": False,
+}
+"""The settings of a machine without services."""
 
 
 def service_of(config: Path, folder: Path, *kinds: str) -> ServiceSettings:
@@ -54,3 +69,32 @@ def _recorded(database: DatabaseSettings, name: str, number: int | None) -> dict
             {"number": number or 0, "name": name},
         )
     return rows[0] if rows else {}
+
+
+def access_of(arguments: argparse.Namespace, password: Secret | None) -> tuple[Access, str | None]:
+    """How the station of `doctor ssh` is reached, and where its agent's configuration should be.
+
+    The command's options win over the settings of the services, if there are any. Raises
+    ConfigError and MessageError.
+    """
+    name = arguments.station or arguments.host
+    limit = arguments.timeout
+    timeouts = Timeouts(connect_s=limit, banner_s=limit, authentication_s=limit, stall_s=limit)
+    settings: Mapping[str, Any] = PLAIN
+    place = Station(0, "", name, 22, "")
+    agent_config = None
+    if arguments.services.is_dir():
+        service = service_of(arguments.config, arguments.services, "host-check", "backup")
+        settings, place = reach.of_station(service.behaviour, station_named(service, name))
+        agent_config = None if "filter" in settings else settings["agent_config"]
+    user = arguments.user or place.user or settings.get("user") or "root"
+    place = replace(place, user=user, host_port=arguments.port or place.host_port)
+    access = reach.access(settings, place, None, timeouts)
+    given = {
+        "password": password,
+        "key_file": arguments.key_file,
+        "known_hosts": arguments.known_hosts,
+        "legacy": arguments.legacy,
+    }
+    access = replace(access, **{key: value for key, value in given.items() if value})
+    return access, arguments.agent_config or agent_config

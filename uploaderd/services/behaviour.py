@@ -7,12 +7,13 @@ complete when they come here.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+from uploaderd.config.stations import StationSettings, values_of
 from uploaderd.errors import ConfigError
 from uploaderd.maintenance.garbage import Retention
 from uploaderd.services import reach
@@ -102,7 +103,7 @@ class ProcessBehaviour:
     statistics: bool
     time_limit_s: float
     memory_limit_bytes: int
-    clock_offsets_s: Mapping[str, float]
+    stations: Sequence[StationSettings]
 
     @classmethod
     def of(cls, settings: Mapping[str, Any]) -> ProcessBehaviour:
@@ -112,12 +113,13 @@ class ProcessBehaviour:
             statistics=settings["statistics"],
             time_limit_s=settings["time_limit_s"],
             memory_limit_bytes=settings["memory_limit_mb"] * 1024 * 1024,
-            clock_offsets_s=settings["clock_offset"],
+            stations=settings.get("stations", ()),
         )
 
-    def clock_offset(self, host_uid: str) -> timedelta:
-        """How far the station's clock is ahead of UTC; zero unless the settings name it."""
-        return timedelta(seconds=self.clock_offsets_s.get(host_uid, 0))
+    def clock_offset(self, host_id: int, host_uid: str) -> timedelta:
+        """How far the station's clock is ahead of UTC; zero unless its own file says so."""
+        values = values_of(self.stations, host_id, host_uid)
+        return timedelta(seconds=values.get("clock_offset_s", 0))
 
 
 @dataclass(frozen=True)

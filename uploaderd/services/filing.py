@@ -98,7 +98,7 @@ class Filing:
             statistics=self.behaviour.statistics,
             time_limit_s=self.behaviour.time_limit_s,
             memory_limit_bytes=self.behaviour.memory_limit_bytes,
-            clock_offset=self.behaviour.clock_offset(file.row.host_uid),
+            clock_offset=self.behaviour.clock_offset(file.row.host_id, file.row.host_uid),
         )
         if not recording.spectra:
             raise FormatError("no_spectrum", "The file is sound so far, but holds no spectrum.")

@@ -210,10 +210,14 @@ def authenticate(access: Access, transport: paramiko.Transport) -> None:
         if transport.is_authenticated():
             return
         refused.append(label)
+    if not refused:
+        raise AuthenticationFailed(
+            f"There is neither a key nor a password to log in with at {access.address}.",
+            hint="Set key_file or a password for it, in the service's section or the station's file.",
+        )
     offered = f" It takes only: {', '.join(sorted(allowed))}." if allowed else ""
     raise AuthenticationFailed(
-        f"{access.address} refuses user {access.user} by {' and '.join(refused) or 'nothing'}."
-        f"{offered}",
+        f"{access.address} refuses user {access.user} by {' and '.join(refused)}.{offered}",
         hint="Check user, password and key; at the station, sshd's log names the reason.",
     )
 

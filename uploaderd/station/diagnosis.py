@@ -13,7 +13,9 @@ from uploaderd.errors import AuthenticationFailed, StationError, UploaderError
 from uploaderd.station import connection as ssh
 from uploaderd.station import known_hosts, openssh
 from uploaderd.station.access import Access, HostKeyPolicy
+from uploaderd.station.agent import read_config
 from uploaderd.station.link import Link
+from uploaderd.station.offer import offer
 from uploaderd.station.paramiko_link import ParamikoLink
 
 
@@ -27,9 +29,12 @@ class Step:
     hint: str = ""
 
 
-def examine(access: Access) -> Iterator[Step]:
-    """The steps of a connection, up to the first that fails; pins no host key."""
-    steps = _legacy_steps(access) if access.legacy else _steps(access)
+def examine(access: Access, agent_config: str | None = None) -> Iterator[Step]:
+    """The steps of a connection, up to the first that fails; pins no host key.
+
+    With `agent_config`, the path of the agent's configuration, that is looked at, too.
+    """
+    steps = (_legacy_steps if access.legacy else _steps)(access, agent_config)
     name = "connection"
     try:
         for name, found in steps:
@@ -39,15 +44,22 @@ def examine(access: Access) -> Iterator[Step]:
         yield Step(name, False, error.sentence, error.hint)
 
 
-def _steps(access: Access) -> Iterator[tuple[str, str]]:
+def _greeting(access: Access) -> Iterator[tuple[str, str]]:
+    with ssh.dial(access) as plain:
+        yield "connection", f"{plain.getpeername()[0]} answers at port {access.port}"
+    yield "banner", ""
+    offered = offer(access)
+    yield "banner", offered.banner
+    yield "offer", str(offered)
+
+
+def _steps(access: Access, agent_config: str | None) -> Iterator[tuple[str, str]]:
     """Name and finding of each step; the name comes first, with no finding, when it is begun."""
-    plain = ssh.dial(access)
-    yield "connection", f"{plain.getpeername()[0]} answers at port {access.port}"
+    yield from _greeting(access)
     yield "key exchange", ""
-    transport = ssh.negotiate(access, plain)
+    transport = ssh.negotiate(access, ssh.dial(access))
     try:
-        yield "banner", transport.remote_version
-        yield "key exchange", f"agreed, with a host key by {transport.host_key_type}"
+        yield "key exchange", f"agreed: {transport.host_key_type}, {transport.remote_cipher}"
         yield "host key", ""
         yield "host key", _host_key(access, transport)
         yield "login methods", ""
@@ -56,28 +68,33 @@ def _steps(access: Access) -> Iterator[tuple[str, str]]:
         if not transport.is_authenticated():
             ssh.authenticate(access, transport)
         yield "login", f"the station lets user {access.user} in"
-        yield from _use(ParamikoLink(transport, access.timeouts.stall_s))
+        yield from _use(ParamikoLink(transport, access.timeouts.stall_s), agent_config)
     finally:
         transport.close()
         transport.join(timeout=10)
 
 
-def _legacy_steps(access: Access) -> Iterator[tuple[str, str]]:
+def _legacy_steps(access: Access, agent_config: str | None) -> Iterator[tuple[str, str]]:
+    yield from _greeting(access)
     policy: HostKeyPolicy = "strict" if _pins(access) else "insecure"
     yield "connection and login by ssh", ""
     link = openssh.connect(dataclasses.replace(access, host_key_policy=policy))
     try:
         yield "connection and login by ssh", f"the station lets user {access.user} in"
-        yield from _use(link)
+        yield from _use(link, agent_config)
     finally:
         link.close()
 
 
-def _use(link: Link) -> Iterator[tuple[str, str]]:
+def _use(link: Link, agent_config: str | None) -> Iterator[tuple[str, str]]:
     yield "sftp", ""
     client = link.sftp_client()
     try:
         yield "sftp", f"begins in {client.normalize('.')}"
+        if agent_config is not None:
+            yield "agent", ""
+            repository = read_config(client, agent_config).local_repo.decode("utf-8", "replace")
+            yield "agent", f"configured by {agent_config}, for the files below {repository}"
     except (paramiko.SSHException, EOFError, OSError) as error:
         raise StationError(f"The station's SFTP does not answer: {error}.") from error
     finally:

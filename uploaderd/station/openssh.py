@@ -29,7 +29,7 @@ from uploaderd.errors import (
 )
 from uploaderd.station.access import Access
 from uploaderd.station.link import CommandResult
-from uploaderd.station.paramiko_link import BytesSftpClient
+from uploaderd.station.paramiko_link import SFTP_HINT, BytesSftpClient
 
 OLD_ALGORITHMS = (
     "HostKeyAlgorithms=+ssh-rsa",
@@ -176,7 +176,7 @@ class OpenSshLink:
             channel.close()
             raise StationError(
                 f"The station offers no SFTP: {error}.",
-                hint="Its sshd_config needs a line such as: Subsystem sftp internal-sftp",
+                hint=SFTP_HINT,
             ) from error
 
     def run(self, command: bytes, timeout_s: float, limit: int) -> CommandResult:

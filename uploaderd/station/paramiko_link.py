@@ -35,6 +35,8 @@ CIPHERS = (
 )
 """AES-GCM first: authenticates and decrypts in one pass outside the interpreter. No CBC."""
 
+SFTP_HINT = "Its sshd_config needs a line such as: Subsystem sftp internal-sftp"
+
 # paramiko logs an error with its traceback and raises it as well; the raised one is enough.
 LOG_CHANNEL = "uploaderd.paramiko"
 logging.getLogger(LOG_CHANNEL).setLevel(logging.CRITICAL)
@@ -171,7 +173,7 @@ class ParamikoLink:
                 raise StationUnreachable(f"The connection broke: {error}.") from error
             raise StationError(
                 "The station offers no SFTP.",
-                hint="Its sshd_config needs a line such as: Subsystem sftp internal-sftp",
+                hint=SFTP_HINT,
             ) from error
         return channel
 
@@ -188,7 +190,10 @@ class ParamikoLink:
             return BytesSftpClient(channel)
         except (paramiko.SSHException, EOFError, OSError) as error:
             channel.close()
-            raise StationError(f"The station's SFTP does not answer: {error}.") from error
+            said = str(error) or "it ends the session"
+            raise StationError(
+                f"The station's SFTP does not answer: {said}.", hint=SFTP_HINT
+            ) from error
 
     def run(self, command: bytes, timeout_s: float, limit: int) -> CommandResult:
         """Runs a command; output beyond `limit` bytes is an error."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 from pathlib import Path
 
 import pytest
@@ -32,7 +33,7 @@ def test_a_station_in_good_order_passes_every_step(
     assert (status, report["ok"]) == (0, True)
     steps = {step["step"]: step["found"] for step in report["steps"]}  # type: ignore[attr-defined] # JSON
     assert list(steps) == [
-        *("connection", "banner", "key exchange", "host key"),
+        *("connection", "banner", "offer", "key exchange", "host key"),
         *("login methods", "login", "sftp", "commands"),
     ]
     assert "publickey" in steps["login methods"]
@@ -83,3 +84,62 @@ def test_another_host_key_fails_before_the_login(
     said = capsys.readouterr().out
     assert "FAIL host key" in said
     assert "→" in said
+
+
+def test_an_sshd_without_sftp_fails_at_the_sftp_with_the_line_that_it_needs(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    server = lab_sshd.start(tmp_path / "own", options=["Subsystem sftp /nowhere/sftp-server"])
+    try:
+        arguments = [*at(server, tmp_path), "--key-file", server.key_file]
+        status, report = doctor(capsys, *arguments)
+    finally:
+        server.stop()
+    last = report["steps"][-1]  # type: ignore[index] # JSON
+    assert (status, last["step"]) == (1, "sftp")
+    assert "Subsystem sftp" in last["hint"]
+
+
+def test_a_missing_configuration_of_the_agent_is_told_if_it_was_asked_for(
+    sshd: lab_sshd.Sshd, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = [*at(sshd, tmp_path), "--key-file", sshd.key_file]
+    status, report = doctor(capsys, *arguments, "--agent-config", "/nowhere/indexerD.cfg")
+    last = report["steps"][-1]  # type: ignore[index] # JSON
+    assert (status, last["step"]) == (1, "agent")
+    assert "/nowhere/indexerD.cfg" in last["found"]
+    assert "agentless" in last["hint"]
+
+
+def test_what_is_no_sshd_fails_at_the_banner(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+        # Nobody accepts: the connection is made by the kernel, and silent.
+        status, report = doctor(capsys, "127.0.0.1", "--port", port, "--timeout", 1)
+    last = report["steps"][-1]  # type: ignore[index] # JSON
+    assert (status, last["step"]) == (1, "banner")
+    assert "timed out" in last["found"]
+
+
+def test_a_station_is_named_as_its_own_file_names_it(
+    sshd: lab_sshd.Sshd, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    etc = tmp_path / "etc"
+    for folder in ("services.d", "stations.d"):
+        (etc / folder).mkdir(parents=True)
+    (etc / "config.json").write_text(json.dumps({"repository": str(tmp_path)}))
+    behaviour = {"stations": "../stations.d", "key_file": str(sshd.key_file)}
+    service = {"service": "host-check", "behaviour": behaviour, "database": {"port": 1}}
+    service["rabbitmq"] = {"queue": "q", "bindings": ["host.check"]}
+    (etc / "services.d" / "host-check.json").write_text(json.dumps(service))
+    own = {"host_uid": "rfeye1", "address": sshd.host, "port": sshd.port, "user": sshd.user}
+    own["filter"] = {"file_path": "/data"}
+    (etc / "stations.d" / "rfeye1.json").write_text(json.dumps(own))
+    where = ["-c", str(etc / "config.json"), "-s", str(etc / "services.d")]
+    status, report = doctor(capsys, "rfeye1", *where)
+    assert (status, report["ok"]) == (0, True)
+    assert main(["check", "rfeye1", "--json", *where]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert (told["station"], told["agent"]) == ("rfeye1", "not needed")

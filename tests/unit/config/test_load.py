@@ -44,9 +44,12 @@ def test_the_examples_are_valid(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(tmp_path))
     for name in ("database", "rabbitmq"):
         (tmp_path / name).write_text("secret\n")
+    services_d, stations_d = tmp_path / "services.d", tmp_path / "stations.d"
+    services_d.mkdir()
+    stations_d.mkdir()
     for example in (ROOT / "services.d").glob("*.example"):
-        shutil.copy(example, tmp_path / example.stem)
-    services = load_services(tmp_path)
+        shutil.copy(example, services_d / example.stem)
+    services = load_services(services_d)
     assert [each.name for each in services if each.enabled] == [
         *("backup", "host-check", "host-request", "process", "publish")
     ]
