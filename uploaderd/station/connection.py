@@ -213,7 +213,7 @@ def authenticate(access: Access, transport: paramiko.Transport) -> None:
     if not refused:
         raise AuthenticationFailed(
             f"There is neither a key nor a password to log in with at {access.address}.",
-            hint="Set key_file or a password for it, in the service's section or the station's file.",
+            hint="Set key_file or a password, in the service's section or the station's file.",
         )
     offered = f" It takes only: {', '.join(sorted(allowed))}." if allowed else ""
     raise AuthenticationFailed(

@@ -59,7 +59,8 @@ def _steps(access: Access, agent_config: str | None) -> Iterator[tuple[str, str]
     yield "key exchange", ""
     transport = ssh.negotiate(access, ssh.dial(access))
     try:
-        yield "key exchange", f"agreed: {transport.host_key_type}, {transport.remote_cipher}"
+        cipher = transport.remote_cipher  # type: ignore[attr-defined] # not in the stubs
+        yield "key exchange", f"agreed: {transport.host_key_type}, {cipher}"
         yield "host key", ""
         yield "host key", _host_key(access, transport)
         yield "login methods", ""
