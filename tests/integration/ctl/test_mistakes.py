@@ -28,6 +28,7 @@ Change = Callable[[dict[str, Any]], None]
 def etc(live: Live, tmp_path: Path) -> Path:
     """A copy of the running system's configuration, to be spoilt."""
     shutil.copytree(live.site.system.config.parent, tmp_path / "etc")
+    spoil(tmp_path / "etc" / "config.json", lambda file: file.pop("notifier"))
     return tmp_path / "etc"
 
 
