@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from amqpfire import zabbix
+from lab.rabbitmq import Broker
 from tests.integration.broker.harness import running
 from uploaderd.broker.job import Job
 from uploaderd.config.settings import BrokerSettings, QueueSettings
@@ -41,3 +42,21 @@ def test_the_check_gives_the_daemons_answer_and_its_refusals(
         told = json.loads(capsys.readouterr().out)
         assert (told["status_query"], told["status"], told["message"]) == (1, 0, "No such host.")
         assert "id_host" not in told
+
+
+def test_writing_on_the_exchange_is_right_enough(
+    broker: Broker, vhost: BrokerSettings, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    name, config = f"zabbix-{vhost.virtual_host}", tmp_path / "zabbix.json"
+    broker.api("PUT", f"users/{name}", {"password": "asks", "tags": ""})
+    least = {"configure": "^$", "write": "^uploaderd$", "read": "^$"}
+    broker.api("PUT", f"permissions/{vhost.virtual_host}/{name}", least)
+    section = {"port": vhost.hosts[0][1], "vhost": vhost.virtual_host}
+    config.write_text(json.dumps({"rabbitmq": {**section, "user": name, "password": "asks"}}))
+    queue = QueueSettings(name="requests", bindings=("host.request",))
+    try:
+        with running(vhost, lambda job: job.reply({"status": 1}), queue, kind="host-request"):
+            assert zabbix.main(["host_id=1", f"config={config}", "timeout=30"]) == 0
+        assert json.loads(capsys.readouterr().out)["status"] == 1
+    finally:
+        broker.api("DELETE", f"users/{name}")

@@ -19,7 +19,7 @@ PARSERS = {
 }
 NOT_RUN = {
     *("systemctl", "journalctl", "systemd-analyze", "dnf", "rpm", "install", "rabbitmqctl"),
-    *("clickhouse-client", "rsync", "runuser", "ssh-keygen"),
+    *("ln", "clickhouse-client", "rsync", "runuser", "ssh-keygen"),
 }
 """What a block marked `sh` may begin with, beside our own commands that need a real station."""
 
