@@ -16,6 +16,7 @@ import yaml
 
 from amqpfire import zabbix
 from tests.unit.zabbix.keys import ANSWER_KEYS
+from uploaderd.station import halt
 
 FOLDER = Path(__file__).parents[3] / "zabbix"
 
@@ -107,6 +108,16 @@ def test_macros_that_are_used_are_declared(templates: dict[str, Any]) -> None:
     for template in templates.values():
         declared = {m["macro"] for m in template["macros"]}
         assert set(re.findall(r"\{\$[A-Z_.]+\}", str(template["items"]))) <= declared
+
+
+def test_a_halted_station_is_recognised_by_the_sentence_that_tells_of_it(
+    templates: dict[str, Any],
+) -> None:
+    [item] = [i for i in templates["uploaderd station"]["items"] if i["key"] == "uploaderd.halted"]
+    script = item["preprocessing"][1]["parameters"][0]
+    found = re.search(r"/\^(.*?)/\.test", script)
+    assert found is not None
+    assert f'"{found[1]} by ' in Path(halt.__file__).read_text()
 
 
 WEBHOOK = """
