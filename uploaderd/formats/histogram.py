@@ -13,8 +13,12 @@ MAX_CELLS = 1 << 22
 """Counters (4 bytes each) that the histograms of a file share out; the n-th flow may have 1/n."""
 WAITING = 1 << 20
 """Levels that wait to be counted together, for a file's first flow; the n-th flow may have 1/n."""
-MARGIN = 64
+MARGIN = 32
 """The range of codes of a histogram grows to multiples of this."""
+STRIP = 128
+"""Bins that are counted at once."""
+AT_ONCE = 1 << 18
+"""Levels that are counted at once."""
 
 
 def bins_for(points: int, span: int, flows: int = 1) -> int:
@@ -52,6 +56,7 @@ class Histogram:
 
     def __init__(self, points: int, bins: int, *, span: int, flows: int = 1) -> None:
         self._bins, self._points = bins, points
+        self._edges = bin_edges(points, bins)
         self._span, self._first = 0, 0
         self._room, self._limits = span, (0, 0)
         self._counts = np.zeros(0, np.uint32)
@@ -72,11 +77,15 @@ class Histogram:
             self._waiting.append((codes.copy(), shift))
 
     def add_some(self, codes: NDArray[Any], chosen: NDArray[np.bool_]) -> None:
-        """Counts those of the codes [n, points] that a mask chooses, once."""
-        if chosen.any():
-            some = codes[chosen]
-            codes = self._within(codes, 0, int(some.min()), int(some.max()))
-            self._count(self._cells(codes, 0)[chosen], 1)
+        """Counts those of the codes [n, points] that a mask chooses."""
+        if not chosen.any():
+            return
+        filler = codes[chosen].min()
+        codes = self._within(np.where(chosen, codes, filler), 0)
+        self._count(codes, 0, 1)
+        left_out = np.add.reduceat((~chosen).sum(axis=0), self._edges[:-1])
+        table = self._counts.reshape(self._bins, self._span)
+        table[:, codes.min() - self._first] -= left_out.astype(np.uint32)
 
     def settle(self) -> None:
         """Counts what waits, chunks of equal shift together."""
@@ -85,8 +94,7 @@ class Histogram:
             alike = [codes for codes, other in self._waiting if other == shift]
             self._waiting = [entry for entry in self._waiting if entry[1] != shift]
             codes = alike[0] if len(alike) == 1 else np.concatenate(alike)
-            codes = self._within(codes, shift, int(codes.min()), int(codes.max()))
-            self._count(self._cells(codes, shift).ravel(), self._weight)
+            self._count(self._within(codes, shift), shift, self._weight)
         self._waiting_levels = 0
 
     def table(self) -> tuple[NDArray[np.uint32], NDArray[np.int64]]:
@@ -95,21 +103,31 @@ class Histogram:
         codes = np.arange(self._span, dtype=np.int64) + self._first
         return self._counts.reshape(self._bins, self._span), codes
 
-    def _cells(self, codes: NDArray[Any], shift: int) -> NDArray[np.int64]:
-        bin_of_point = np.repeat(
-            np.arange(self._bins), np.diff(bin_edges(self._points, self._bins))
-        )
-        cells: NDArray[np.int64] = codes + (bin_of_point * self._span + (shift - self._first))
-        return cells
+    def _count(self, codes: NDArray[Any], shift: int, weight: int) -> None:
+        """Counts codes [n, points] within the range `weight` times, strip after strip of bins.
 
-    def _count(self, cells: NDArray[np.int64], weight: int) -> None:
-        counts = np.bincount(cells, minlength=self._counts.size)
-        if weight != 1:
-            counts *= weight
-        np.add(self._counts, counts, out=self._counts, casting="unsafe")
+        The cells of a strip are 16-bit numbers, and its counters stay in the processor's cache:
+        that is more than twice as fast as all bins at once.
+        """
+        wide = -(-self._points // self._bins)
+        strip = max(1, min(STRIP, (1 << 16) // self._span, AT_ONCE // wide))
+        for begin in range(0, self._bins, strip):
+            end = min(begin + strip, self._bins)
+            columns = slice(int(self._edges[begin]), int(self._edges[end]))
+            bins = np.repeat(np.arange(end - begin), np.diff(self._edges[begin : end + 1]))
+            # Sums wrap round at 16 bits, as often back as forth.
+            base = (bins * self._span + (shift - self._first)).astype(np.uint16)
+            rows = max(1, AT_ONCE // base.size)
+            counts = self._counts[begin * self._span : end * self._span]
+            for row in range(0, len(codes), rows):
+                part = codes[row : row + rows, columns]
+                cells = np.add(part, base, dtype=np.uint16, casting="unsafe")
+                found = np.bincount(cells.ravel(), minlength=counts.size)
+                counts += found.astype(np.uint32) * np.uint32(weight)
 
-    def _within(self, codes: NDArray[Any], shift: int, low: int, high: int) -> NDArray[Any]:
-        """Makes room for the codes from `low` to `high`; codes beyond the limits are moved in."""
+    def _within(self, codes: NDArray[Any], shift: int) -> NDArray[Any]:
+        """Makes room for the codes; those beyond the limits are moved to them."""
+        low, high = int(codes.min()), int(codes.max())
         if not self._span:
             centre = (low + high) // 2 + shift
             self._limits = centre - self._room // 2, centre + self._room // 2 - 1

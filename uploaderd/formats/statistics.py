@@ -18,7 +18,7 @@ CODES_AT_ONCE = 1 << 20
 FLOATS_AT_ONCE = 1 << 18
 """Levels that are looked at at once."""
 
-EXACT_LEVELS = 1 << 22
+EXACT_LEVELS = 1 << 23
 """Levels of a flow up to which `CodeStatistics` counts every one for its percentiles."""
 STRIDE = 8
 """Of the traces beyond, every `STRIDE`-th is counted for percentiles."""
@@ -139,14 +139,14 @@ def _column_sums(codes: NDArray[Any], largest: int) -> NDArray[np.int64]:
 
     As many traces as fit are first summed in 16 bits, which processors do many at a time.
     """
-    at_once = np.iinfo(np.int16).max // max(largest, 1)
+    narrow = np.uint16 if codes.dtype == np.uint8 else np.int16
+    at_once = np.iinfo(narrow).max // max(largest, 1)
     whole = len(codes) // at_once * at_once
-    if codes.dtype != np.int16 or at_once < 8:
+    if codes.dtype.itemsize > 2 or at_once < 8:
         whole = 0
-    wide = np.uint32 if codes.dtype == np.uint8 else np.int64
-    sums: NDArray[np.int64] = codes[whole:].sum(axis=0, dtype=wide).astype(np.int64)
+    sums = codes[whole:].sum(axis=0, dtype=np.int64)
     for begin in range(0, whole, at_once):
-        sums += codes[begin : begin + at_once].sum(axis=0, dtype=np.int16)
+        sums += codes[begin : begin + at_once].sum(axis=0, dtype=narrow)
     return sums
 
 
