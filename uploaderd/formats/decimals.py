@@ -52,8 +52,7 @@ def _aligned(
 ) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
     """As `parse`, for numbers that end at the field's end with as many decimals as the first has.
 
-    All characters are looked at as one table [column, field], right-aligned. What is not of this
-    shape is not marked as good, even if it is a number.
+    What is not of this shape is not marked as good, even if it is a number.
     """
     if not starts.size:
         return np.empty(0), np.empty(0, bool)
@@ -61,7 +60,17 @@ def _aligned(
     places = (stops - width) + np.arange(width)[:, None]
     table = data.take(places, mode="clip")
     table[places < starts] = ord(" ")
-    good = (stops - starts > 0) & (stops - starts <= width)
+    values, good = parse_table(table)
+    return values, good & (stops - starts > 0) & (stops - starts <= width)
+
+
+def parse_table(table: NDArray[np.uint8]) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+    """Numbers [n] out of right-aligned characters [column, number], at most `MAX_DIGITS` columns.
+
+    All have as many decimals as the first; others are not marked as good, even if they are numbers.
+    """
+    width = len(table)
+    good = np.ones(table.shape[1], bool)
     whole, decimals = table, 0
     first = table[:, 0].tobytes().replace(b",", b".")
     if b"." in first:
@@ -77,8 +86,9 @@ def _aligned(
     good &= (is_digit | minus | (whole == ord(" "))).all(axis=0)
     # Once digits have begun they go on, and a sign stands right before them.
     good &= (is_digit[1:] >= (is_digit | minus)[:-1]).all(axis=0)
-    number = np.zeros(starts.size, np.int64)
-    for column in digits * is_digit:
+    number = np.zeros(table.shape[1], np.int64)
+    blank = int(is_digit.any(axis=1).argmax()) if len(whole) else 0
+    for column in digits[blank:] * is_digit[blank:]:
         number *= 10
         number += column
     values = number / _POWERS[decimals]

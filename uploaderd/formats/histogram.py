@@ -15,7 +15,7 @@ WAITING = 1 << 20
 """Levels that wait to be counted together, for a file's first flow; the n-th flow may have 1/n."""
 MARGIN = 32
 """The range of codes of a histogram grows to multiples of this."""
-STRIP = 128
+STRIP = 64
 """Bins that are counted at once."""
 AT_ONCE = 1 << 18
 """Levels that are counted at once."""

@@ -86,11 +86,18 @@ class LevelStatistics:
     interpolation). `mean` is the mean of the values in the flow's unit (for dB a mean of dB).
 
     Attributes:
-        count: number of finite levels that were counted.
+        count: number of finite levels.
+        percentile_levels: how many of them were counted for the percentiles: all, or of a large
+            flow a regular sample: the share of levels up to a percentile is then off by less than
+            1.36/√n in 95 of 100 cases, with n the traces counted (Kolmogorov's bound).
+        percentile_rounding: by how much, in the flow's unit, the percentiles may be rounded; 0 for
+            levels that are stored in 8 bits, whose percentiles are stored levels.
         profile: the same for each frequency bin.
     """
 
     count: int
+    percentile_levels: int
+    percentile_rounding: float
     min: float
     mean: float
     max: float

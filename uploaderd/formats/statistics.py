@@ -14,11 +14,11 @@ from numpy.typing import NDArray
 from uploaderd.formats.histogram import Histogram, bin_edges, bins_for, percentiles
 from uploaderd.formats.model import LevelProfile, LevelStatistics, TraceSummary
 
-CODES_AT_ONCE = 1 << 20
+CODES_AT_ONCE = 1 << 18
 FLOATS_AT_ONCE = 1 << 18
 """Levels that are looked at at once."""
 
-EXACT_LEVELS = 1 << 23
+EXACT_LEVELS = 1 << 22
 """Levels of a flow up to which `CodeStatistics` counts every one for its percentiles."""
 STRIDE = 8
 """Of the traces beyond, every `STRIDE`-th is counted for percentiles."""
@@ -70,7 +70,7 @@ class CodeStatistics:
         self._low = np.full(self.bins, np.iinfo(np.int64).max)
         self._high = np.full(self.bins, np.iinfo(np.int64).min)
         self._sum = np.zeros(self.bins, np.int64)
-        self._seen = 0
+        self._seen = self._counted = 0
         self._exact = max(1, EXACT_LEVELS // points)
 
     def add(self, codes: NDArray[Any], shift: int | NDArray[Any] = 0) -> None:
@@ -86,10 +86,7 @@ class CodeStatistics:
         rows = max(1, CODES_AT_ONCE // self.points)
         for begin in range(0, len(codes), rows):
             part, moved = codes[begin : begin + rows], shifts[begin : begin + rows]
-            common = int(moved[0])
-            if (moved != common).any():
-                part, common = part + moved.astype(np.int16)[:, None], 0
-            self._add_part(part, common)
+            self._add_part(*_with_one_shift(part, moved))
 
     def _add_part(self, codes: NDArray[Any], shift: int) -> None:
         """Takes one chunk whose traces have the same shift."""
@@ -101,10 +98,11 @@ class CodeStatistics:
         np.maximum(self._high, high + shift, out=self._high)
         self._sum += np.add.reduceat(sums, starts)
         self._sum += shift * len(codes) * np.diff(self._edges)
-        if self._seen < self._exact:
-            self._histogram.add(codes, shift)
-        else:
-            self._histogram.add(codes[-self._seen % STRIDE :: STRIDE], shift, STRIDE)
+        chosen, weight = codes, 1
+        if self._seen >= self._exact:
+            chosen, weight = codes[-self._seen % STRIDE :: STRIDE], STRIDE
+        self._histogram.add(chosen, shift, weight)
+        self._counted += chosen.size
         self._seen += len(codes)
 
     def result(self) -> LevelStatistics | None:
@@ -123,7 +121,7 @@ class CodeStatistics:
         total["min"] = profile["min"].min(keepdims=True)
         total["max"] = profile["max"].max(keepdims=True)
         total["mean"] = self._sum.sum(keepdims=True) / count * self._step + self._zero
-        return _statistics(count, total, profile)
+        return _statistics(count, total, profile, counted=self._counted, rounding=0.0)
 
     @property
     def last_trace(self) -> TraceSummary | None:
@@ -134,6 +132,19 @@ class CodeStatistics:
         return summary((codes.astype(np.int64) + shift) * self._step + self._zero)
 
 
+def _with_one_shift(codes: NDArray[Any], shifts: NDArray[np.int64]) -> tuple[NDArray[Any], int]:
+    """The same levels as codes whose traces have one shift: in 8 bits if they fit, else in 16."""
+    low, high = int(shifts.min()), int(shifts.max())
+    if low == high:
+        return codes, low
+    if codes.dtype == np.uint8:
+        if codes.min() >= high - low:
+            return codes - (high - shifts).astype(np.uint8)[:, None], high
+        if codes.max() <= 255 - (high - low):
+            return codes + (shifts - low).astype(np.uint8)[:, None], low
+    return codes + shifts.astype(np.int16)[:, None], 0
+
+
 def _column_sums(codes: NDArray[Any], largest: int) -> NDArray[np.int64]:
     """Sums over traces: int64 [points]; `largest` is the largest absolute code.
 
@@ -141,11 +152,11 @@ def _column_sums(codes: NDArray[Any], largest: int) -> NDArray[np.int64]:
     """
     narrow = np.uint16 if codes.dtype == np.uint8 else np.int16
     at_once = np.iinfo(narrow).max // max(largest, 1)
-    whole = len(codes) // at_once * at_once
     if codes.dtype.itemsize > 2 or at_once < 8:
-        whole = 0
-    sums = codes[whole:].sum(axis=0, dtype=np.int64)
-    for begin in range(0, whole, at_once):
+        whole: NDArray[np.int64] = codes.sum(axis=0, dtype=np.int64)
+        return whole
+    sums = np.zeros(codes.shape[1], np.int64)
+    for begin in range(0, len(codes), at_once):
         sums += codes[begin : begin + at_once].sum(axis=0, dtype=narrow)
     return sums
 
@@ -223,14 +234,21 @@ class FloatStatistics:
         profile["mean"] = np.where(some, self._sum / np.maximum(per_bin, 1), np.nan)
         total["min"], total["max"] = self._min.min(keepdims=True), self._max.max(keepdims=True)
         total["mean"] = self._sum.sum(keepdims=True) / count
-        return _statistics(count, total, profile)
+        return _statistics(count, total, profile, counted=count, rounding=self.RASTER / 2)
 
 
 def _statistics(
-    count: int, total: dict[str, NDArray[Any]], profile: dict[str, NDArray[Any]]
+    count: int,
+    total: dict[str, NDArray[Any]],
+    profile: dict[str, NDArray[Any]],
+    *,
+    counted: int,
+    rounding: float,
 ) -> LevelStatistics:
     return LevelStatistics(
         count=count,
+        percentile_levels=counted,
+        percentile_rounding=rounding,
         **{name: float(values[0]) for name, values in total.items()},
         profile=LevelProfile(**{name: tuple(v.tolist()) for name, v in profile.items()}),
     )

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from uploaderd.formats import decimals
+from uploaderd.formats.argus_csv import fixed
 
 BLOCK = 1 << 20
 """Bytes that are parsed at once."""
@@ -101,13 +102,57 @@ def read(path: Path, plan: Layout) -> Iterator[Rows]:
         while piece := file.read(BLOCK):
             whole, newline, rest = (rest + piece).rpartition(b"\n")
             if newline:
-                yield _parse(whole + newline, plan)
+                yield from _segments(whole + newline, plan)
             elif len(rest) > BLOCK:
                 # No row is that long: counts as one bad row, whatever follows to its end.
                 yield _parse(b"\n" if not rest.strip() else b"x\n", plan)
                 rest = b""
         if rest:
             yield _parse(rest + b"\n", plan)
+
+
+def _segments(block: bytes, plan: Layout) -> Iterator[Rows]:
+    """Whole rows: runs of one width column by column, the others by their quotes."""
+    data = np.frombuffer(block, np.uint8)
+    ends = np.flatnonzero(data == 10) + 1
+    begins = np.concatenate([[0], ends[:-1]])
+    widths = ends - begins
+    for first, end, equal in fixed.segments(widths):
+        a, b = int(begins[first]), int(ends[end - 1])
+        found = None
+        if equal:
+            found = _parse_fixed(data, a, int(widths[first]), end - first, plan)
+        yield found or _parse(block[a:b], plan)
+
+
+def _parse_fixed(data: Bytes, begin: int, width: int, count: int, plan: Layout) -> Rows | None:
+    """Rows of one width; `None` if one of them needs a closer look."""
+    table = fixed.table(data, begin, width, count)
+    fields = fixed.fields(table, plan.measured)
+    if fields is None:
+        return None
+    columns = [1, 2, *([plan.columns.index("Value Count")] if plan.compressed else [])]
+    numbers = []
+    for column in columns:
+        a, b = fields.opened[column], fields.closed[column]
+        if not 0 < b - a <= decimals.MAX_DIGITS:
+            return None
+        values, good = decimals.parse_table(np.ascontiguousarray(table[:, a:b].T))
+        if not good.all():
+            return None
+        numbers.append(values)
+    frequency, level, counts = numbers if plan.compressed else [*numbers, np.ones(count)]
+    if frequency.min() < 0 or frequency.max() >= 1e13 or counts.min() < 1:
+        return None
+    starts = np.arange(count) * width + begin
+    return Rows(
+        data=data,
+        stamps=np.stack([starts + fields.opened[0], starts + fields.closed[0]], axis=1),
+        frequency=frequency.astype(np.int64),
+        level=level.astype(np.float32),
+        counts=counts.astype(np.int64),
+        bad=0,
+    )
 
 
 def _parse(block: bytes, plan: Layout) -> Rows:
