@@ -1,0 +1,207 @@
+"""The frame of RFlook v.2 files: header, blocks between markers, and their inflated payloads."""
+
+from __future__ import annotations
+
+import itertools
+import mmap
+import zlib
+from collections.abc import Iterator
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from uploaderd.formats.issues import IssueLog
+from uploaderd.formats.rflook_bin import common
+
+BEGIN: Final = b"StArT"
+END: Final = b"StOp"
+JOINT: Final = END + BEGIN
+GZIP: Final = b"\x1f\x8b\x08"
+PREFIX: Final = 22
+"""Bytes before the JSON header."""
+SERIALISED: Final = 64
+"""Bytes before the payload of a serialised MATLAB array (v.2/1 and v.2/2)."""
+MAX_JSON: Final = 1 << 20
+MAX_POINTS: Final = 1 << 20
+CHUNK: Final = 4096
+"""Blocks handled at once."""
+WINDOW: Final = 1 << 18
+"""Bytes searched at once."""
+ROWS: Final = 512
+"""Traces decoded at once."""
+
+
+class File:
+    """A mapped file with its header understood."""
+
+    def __init__(self, memory: mmap.mmap, version: str, about: dict[str, Any], begin: int) -> None:
+        self.memory, self.version, self.about, self.begin = memory, version, about, begin
+        self.bytes: NDArray[np.uint8] = np.frombuffer(memory, np.uint8)
+        self.bits, attenuation, self.gps_kind = memory[15], memory[16], memory[17]
+        points = common.number(about.get("DataPoints")) or 0
+        self.points = int(points) if 0 < points <= MAX_POINTS else 0
+        self.stored = np.dtype({8: "u1", 16: "<i2", 32: "<f4"}.get(self.bits, "u1"))
+        self.bearings = version in {"v.2/2", "v.2/4"}
+        self.skipped = SERIALISED if version in {"v.2/1", "v.2/2"} else 0
+        fields: list[Any] = [("begin", "S5"), ("date", "u1", 6), ("ms", "<u2")]
+        if self.gps_kind:
+            fields += [("status", "u1"), ("lat", "<f4"), ("lon", "<f4")]
+        if attenuation:
+            fields += [("att", "u1")]
+        if self.bits == 8:
+            fields += [("offset", "<i2")]
+        self.head = np.dtype(fields)
+
+    def heads(self, starts: NDArray[np.int64]) -> NDArray[Any]:
+        """Block headers at offsets; structured [n]."""
+        rows = self.bytes[starts[:, None] + np.arange(self.head.itemsize)]
+        headers: NDArray[Any] = rows.view(self.head)[:, 0]
+        return headers
+
+    @property
+    def payload_size(self) -> int:
+        """Bytes of a trace's levels and bearings."""
+        return self.points * (self.stored.itemsize + 4 * self.bearings)
+
+    def payloads(
+        self, starts: NDArray[np.int64], ends: NDArray[np.int64]
+    ) -> Iterator[bytes | None]:
+        """Each block's inflated bytes, no more than a trace takes; `None` if they are damaged."""
+        wanted = self.skipped + self.payload_size
+        most, window, memory = wanted + SERIALISED, zlib.MAX_WBITS | 16, self.memory
+        streams = (starts + self.head.itemsize).tolist()
+        for start, end in zip(streams, ends.tolist(), strict=True):
+            inflater = zlib.decompressobj(window)
+            try:
+                raw = inflater.decompress(memory[start:end], most)
+            except zlib.error:
+                yield None
+                continue
+            yield raw if inflater.eof and len(raw) >= wanted else None
+
+
+def opened(memory: mmap.mmap, version: str) -> File | None:
+    """The file with its header understood; `None` if the header is cut off or no JSON object."""
+    if len(memory) < PREFIX:
+        return None
+    length = int.from_bytes(memory[18:22], "little")
+    if length > min(MAX_JSON, len(memory) - PREFIX):
+        return None
+    about = common.text_object(memory[PREFIX : PREFIX + length])
+    return None if about is None else File(memory, version, about, PREFIX + length)
+
+
+def blocks(file: File, issues: IssueLog) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64]]]:
+    """Where blocks begin (at `StArT`) and end (at `StOp`), in chunks; only whole blocks."""
+    memory = file.memory
+    start = memory.find(BEGIN, file.begin)
+    if start < 0:
+        start = len(memory)
+    if start != file.begin:
+        issues.add("gap", offset=file.begin, skipped=start - file.begin)
+    joints = _joints(file, start + len(BEGIN))
+    while start < len(memory):
+        ends = np.fromiter(itertools.islice(joints, CHUNK), np.int64)
+        starts = np.append(start, ends + len(END))
+        if ends.size < CHUNK:
+            ends = np.append(ends, _last_end(file, int(starts[-1]), issues))
+            start = len(memory)
+        else:
+            start, starts = int(starts[-1]), starts[:-1]
+        sound = _are_gzip(file, starts, ends)
+        for at in starts[~sound & (ends > starts)].tolist():
+            issues.add("bad_block", offset=at)
+        if sound.any():
+            yield starts[sound], ends[sound]
+
+
+def _joints(file: File, begin: int) -> Iterator[int]:
+    """Where a block's end and the next one's beginning meet, from `begin` on."""
+    size = file.bytes.size
+    while begin < size:
+        window = file.bytes[begin : begin + WINDOW + len(JOINT) - 1]
+        at = np.flatnonzero(window[: len(window) - len(JOINT) + 1] == JOINT[0])
+        for place, char in enumerate(JOINT[1:], start=1):
+            at = at[window[at + place] == char]
+        yield from (at + begin).tolist()
+        begin += WINDOW
+
+
+def _are_gzip(file: File, starts: NDArray[np.int64], ends: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Which blocks have room for their header, and the signature of gzip after it."""
+    at = starts + file.head.itemsize
+    fits: NDArray[np.bool_] = at + len(GZIP) <= ends
+    for i, value in enumerate(GZIP):
+        fits &= file.bytes[np.minimum(at + i, file.bytes.size - 1)] == value
+    return fits
+
+
+def _last_end(file: File, start: int, issues: IssueLog) -> int:
+    """Where the last block ends; `start` if it is cut off."""
+    memory = file.memory
+    size = len(memory)
+    if memory[max(size - len(END), start) :] == END:
+        return size - len(END)
+    inflater = zlib.decompressobj(zlib.MAX_WBITS | 16)
+    position = start + file.head.itemsize
+    try:
+        while position < size and not inflater.eof:
+            chunk = memory[position : position + (1 << 16)]
+            position += len(chunk)
+            inflater.decompress(chunk, 1 << 24)
+            if inflater.unconsumed_tail:
+                break
+    except zlib.error:
+        position = size
+    end = position - len(inflater.unused_data)
+    if inflater.eof and memory[end : end + len(END)] == END:
+        tail = end + len(END)
+        issues.add("trailing_bytes", offset=tail, skipped=size - tail)
+        return end
+    issues.add("truncated_block", offset=start, bytes=size - start)
+    return start
+
+
+def stored_levels(
+    file: File, starts: NDArray[np.int64], ends: NDArray[np.int64], issues: IssueLog
+) -> Iterator[tuple[NDArray[np.int64], NDArray[Any], NDArray[np.uint16] | None]]:
+    """Blocks inflated: indices, levels as stored [k, points], bearings [k, 2·points] if any."""
+    size = file.payload_size
+    for begin in range(0, len(starts), ROWS):
+        chosen = slice(begin, begin + ROWS)
+        payloads = list(file.payloads(starts[chosen], ends[chosen]))
+        whole = [payload for payload in payloads if payload is not None]
+        at = np.arange(begin, begin + len(payloads))
+        if len(whole) < len(payloads):
+            sound = np.array([payload is not None for payload in payloads])
+            for damaged in at[~sound].tolist():
+                issues.add("bad_block", offset=int(starts[damaged]))
+            at = at[sound]
+        if not whole:
+            continue
+        rows = _rows(whole, file.skipped, size)
+        width = file.points * file.stored.itemsize
+        levels = np.ascontiguousarray(rows[:, :width]).view(file.stored)
+        bearings = np.ascontiguousarray(rows[:, width:]).view("<u2") if file.bearings else None
+        yield at, levels, bearings
+
+
+def _rows(payloads: list[bytes], skipped: int, size: int) -> NDArray[np.uint8]:
+    """`size` bytes of each payload after `skipped` ones: uint8 [n, size]."""
+    length = len(payloads[0])
+    if set(map(len, payloads)) != {length}:
+        payloads, length = [payload[: skipped + size] for payload in payloads], skipped + size
+    rows = np.frombuffer(b"".join(payloads), np.uint8).reshape(len(payloads), length)
+    return rows[:, skipped : skipped + size]
+
+
+def marker_counts(memory: mmap.mmap) -> dict[str, int]:
+    """How often the markers occur anywhere, by chance in compressed bytes, too."""
+    windows = range(0, len(memory), WINDOW)
+    return {
+        marker.decode(): sum(
+            memory[begin : begin + WINDOW + len(marker) - 1].count(marker) for begin in windows
+        )
+        for marker in (BEGIN, END)
+    }
