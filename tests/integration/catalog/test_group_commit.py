@@ -1,13 +1,18 @@
 from __future__ import annotations
 
+import contextlib
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
+from lab import database as lab_database
 from uploaderd.catalog import Catalog
 from uploaderd.catalog.group_commit import GroupCommit
+from uploaderd.catalog.migrate import migrate
 from uploaderd.catalog.rows import SiteRow
-from uploaderd.errors import CatalogError
+from uploaderd.errors import CatalogError, Disposition
 
 
 def site(number: int) -> SiteRow:
@@ -41,3 +46,61 @@ def test_an_error_reaches_every_caller_and_the_next_block_goes_in(catalog: Catal
     with pytest.raises(CatalogError, match="closed"):
         writer.insert([site(1)])
     assert catalog.query("SELECT site_id FROM sites") == [{"site_id": "s9"}]
+
+
+def test_a_bound_of_bytes_splits_the_rows_too(catalog: Catalog) -> None:
+    with GroupCommit(catalog, "sites", max_bytes=1, max_delay_s=30.0) as writer:
+        writer.insert([site(1)])
+        writer.insert([site(2)])
+    assert catalog.query("SELECT count() AS n FROM sites") == [{"n": 2}]
+
+
+def test_an_insert_into_a_killed_server_is_repeated_without_a_second_effect(tmp_path: Path) -> None:
+    server = lab_database.start(tmp_path)
+    settings = replace(server.settings, database="killed")
+    rows = [site(number) for number in range(20_000)]
+    try:
+        migrate(settings)
+        with Catalog(settings) as catalog, ThreadPoolExecutor(1) as pool:
+            catalog.insert("sites", rows[:10_000])
+            waiting = pool.submit(catalog.insert, "sites", rows)
+            # At any moment of the insert: what it did or did not do must not matter.
+            server.kill()
+            with contextlib.suppress(CatalogError):
+                waiting.result()
+            with pytest.raises(CatalogError, match="cannot be reached") as caught:
+                catalog.insert("sites", rows)
+            assert caught.value.disposition is Disposition.NOT_NOW
+            server = lab_database.start(tmp_path, settings.port)
+            catalog.insert("sites", rows)
+            assert catalog.query("SELECT count() AS n FROM sites_now") == [{"n": 20_000}]
+    finally:
+        server.stop()
+
+
+@pytest.mark.parametrize(
+    ("code", "text"), [(252, "too many parts"), (243, "disk is full"), (241, "short of memory")]
+)
+def test_a_server_that_is_full_asks_for_patience(catalog: Catalog, code: int, text: str) -> None:
+    check = f"throwIf(fixes = 13, 'full', {code}::Int16) = 0"
+    catalog.execute(
+        f"ALTER TABLE sites ADD CONSTRAINT full CHECK {check}"
+        " SETTINGS allow_custom_error_code_in_throwif = 1"
+    )
+    wishes = {"allow_custom_error_code_in_throwif": 1}
+    with Catalog(catalog.settings, wishes) as full, GroupCommit(full, "sites") as writer:
+        with pytest.raises(CatalogError, match=text) as caught:
+            writer.insert([replace(site(1), fixes=13)])
+        assert caught.value.disposition is Disposition.NOT_NOW
+        writer.insert([site(2)])
+
+
+def test_too_many_parts_ask_for_patience(catalog: Catalog) -> None:
+    catalog.execute("ALTER TABLE sites MODIFY SETTING parts_to_throw_insert = 2")
+    catalog.execute("SYSTEM STOP MERGES sites")
+    for number in range(2):
+        catalog.insert("sites", [site(number)])
+    with pytest.raises(CatalogError, match="too many parts") as caught:
+        catalog.insert("sites", [site(2)] * 3)
+    assert caught.value.disposition is Disposition.NOT_NOW
+    catalog.execute("SYSTEM START MERGES sites")

@@ -10,7 +10,7 @@ import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, NamedTuple
 
 from uploaderd import crash_points
 from uploaderd.catalog.embedded import statements
@@ -38,6 +38,16 @@ class EngineError(Exception):
 def _translated(error: Exception) -> EngineError:
     match = _CODE.search(str(error))
     return EngineError(int(match[1]), match[2]) if match else EngineError(1002, str(error))
+
+
+class Piece(NamedTuple):
+    """Blocks of an answer."""
+
+    data: bytes
+    rows: int
+    read_rows: int
+    """Rows that the engine read for it, as `read_bytes`, since the piece before."""
+    read_bytes: int
 
 
 class DataFolder:
@@ -125,15 +135,20 @@ class Session:
         except (RuntimeError, ValueError) as error:
             raise _translated(error) from error
 
-    def stream(self, sql: str) -> Iterator[tuple[bytes, int]]:
-        """Native blocks of a SELECT and their numbers of rows, while they come about."""
+    def stream(self, sql: str) -> Iterator[Piece]:
+        """Native blocks of a SELECT, while they come about."""
         try:
             result = self._connection.send_query(sql, "Native")
         except (RuntimeError, ValueError) as error:
             raise _translated(error) from error
         try:
             for chunk in result:
-                yield chunk.bytes(), chunk.rows_read()
+                yield Piece(
+                    chunk.bytes(),
+                    chunk.rows_read(),
+                    chunk.storage_rows_read(),
+                    chunk.storage_bytes_read(),
+                )
         except (RuntimeError, ValueError) as error:
             raise _translated(error) from error
         finally:
@@ -162,8 +177,11 @@ class Session:
             described = self.describe(f"(SELECT {waiting.expression} FROM {waiting.target})")
             return [(name, kind) for name, kind, _ in described]
         target = waiting.target.removeprefix("FUNCTION").strip()
-        described = self.describe(f"TABLE {target}")
-        if waiting.columns is None:
+        if waiting.structure:
+            described = self.describe(f"TABLE null({statements.quoted(waiting.structure)})")
+        else:
+            described = self.describe(f"TABLE {target}")
+        if waiting.columns is None or waiting.structure:
             computed = {"MATERIALIZED", "ALIAS", "EPHEMERAL"}
             return [(name, kind) for name, kind, default in described if default not in computed]
         types = {name: kind for name, kind, _ in described}
@@ -171,6 +189,11 @@ class Session:
         if unknown:
             raise EngineError(16, f"No such column {unknown[0]}. (NO_SUCH_COLUMN_IN_TABLE)")
         return [(name, types[name]) for name in waiting.columns]
+
+    def insert_through(self, waiting: statements.Insert, spool: Path) -> None:
+        """Runs the INSERT that reads the rows in `spool` by its `input` function."""
+        place, structure = map(statements.quoted, (str(spool), waiting.structure))
+        self.run(f"{waiting.head}file({place}, 'Native', {structure}){waiting.rest}")
 
     def insert(self, head: str, names: Sequence[str], spool: Path) -> None:
         """Runs the INSERT whose rows lie in `spool` as Native blocks.

@@ -220,18 +220,25 @@ class Client:
         self._send(varint(S_END))
 
     def _select(self, sql: str) -> None:
-        total = count = size = 0
-        for chunk, rows in self._session.stream(sql):
+        total = count = size = read_rows = read_bytes = 0
+        for piece in self._session.stream(sql):
             if not count:
-                self._send_block(blocks.header(blocks.columns(chunk)))
-            self._send_blocks(chunk, rows)
-            total, count, size = total + rows, count + 1, size + len(chunk)
+                self._send_block(blocks.header(blocks.columns(piece.data)))
+            self._send_blocks(piece.data, piece.rows)
+            total, count, size = total + piece.rows, count + 1, size + len(piece.data)
+            read_rows, read_bytes = read_rows + piece.read_rows, read_bytes + piece.read_bytes
         if not count:
             described = self._session.describe(f"({sql.strip().rstrip(';')})")
             self._send_block(blocks.header([(name, kind) for name, kind, _ in described]))
-        self._send(
-            varint(S_PROFILE), varint(total), varint(count), varint(size), b"\0", varint(0), b"\0"
+        # The engine tells nothing of queries that are done before it looks at its clock.
+        to_read = max(read_rows, self._reported[2])
+        self._progress(
+            {"read_rows": read_rows, "read_bytes": read_bytes, "total_rows_to_read": to_read}
         )
+        self._send(
+            varint(S_PROFILE), varint(total), varint(count), varint(size),
+            b"\0", varint(total), b"\0",
+        )  # fmt: skip
 
     def _send_blocks(self, data: bytes, rows: int = -1) -> None:
         """Sends Native data, cut into its blocks unless `rows` says that it is a single one."""
@@ -266,8 +273,11 @@ class Client:
                 total, size = total + rows, size + len(block)
             if total:
                 spool.flush()
-                names = [name for name, _ in columns]
-                self._session.insert(waiting.head, names, Path(spool.name))
+                place = Path(spool.name)
+                if waiting.structure:
+                    self._session.insert_through(waiting, place)
+                else:
+                    self._session.insert(waiting.head, [name for name, _ in columns], place)
         zeros = varint(0) * 3
         self._send(varint(S_PROGRESS), zeros, varint(total), varint(size), varint(S_END))
 
@@ -277,7 +287,7 @@ class Client:
             return
         now = (totals["read_rows"], totals["read_bytes"], totals["total_rows_to_read"])
         new = [max(0, a - b) for a, b in zip(now, self._reported, strict=True)]
-        self._reported = now
+        self._reported = (max(now[0], self._reported[0]), max(now[1], self._reported[1]), now[2])
         with suppress(Disconnected):
             self._send(varint(S_PROGRESS), *map(varint, new), varint(0), varint(0))
 

@@ -17,6 +17,12 @@ _INSERT = re.compile(
          \s+(?:VALUES|FORMAT\s+\w+)\s*;?\s*$""",
     re.IGNORECASE | re.VERBOSE | re.DOTALL,
 )
+_INPUT = re.compile(
+    r"""(?P<head>INSERT\s+INTO\s+(?:TABLE\s+)?.*?\sFROM\s+)
+        input\s*\(\s*'(?P<structure>(?:[^'\\]|\\.)*)'\s*\)
+        (?P<rest>.*?)(?:\s+FORMAT\s+\w+)?\s*;?\s*$""",
+    re.IGNORECASE | re.VERBOSE | re.DOTALL,
+)
 _PLAIN = re.compile(rf"\s*{_IDENTIFIER}(?:\s*\.\s*{_IDENTIFIER})*\s*")
 
 
@@ -32,6 +38,10 @@ class Insert:
     """The names asked for; None: all that can be inserted."""
     expression: str = ""
     """The column list as text when it is no plain list, such as `* EXCEPT (a)`."""
+    structure: str = ""
+    """Of `INSERT … SELECT … FROM input('structure') …`, whose head ends before `input`."""
+    rest: str = ""
+    """What comes behind `input(…)`."""
 
 
 def bare(sql: str) -> str:
@@ -53,6 +63,9 @@ def without_format(sql: str) -> str:
 
 def insert(sql: str) -> Insert | None:
     """The parts of an INSERT that waits for rows; None for every other statement."""
+    if through := _INPUT.fullmatch(bare(sql)):
+        structure = re.sub(r"\\(.)", r"\1", through["structure"])
+        return Insert(through["head"], "", None, structure=structure, rest=through["rest"])
     match = _INSERT.fullmatch(bare(sql))
     if not match:
         return None
