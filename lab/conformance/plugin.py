@@ -25,7 +25,7 @@ def emit_cli(
 ) -> str:
     """Runs a statement; rows as the command-line client prints them."""
     options = {name: str(value) for name, value in settings.items()}
-    if options.pop("use_client_time_zone", ""):
+    if options.pop("use_client_time_zone", "0") == "1":
         options["session_timezone"] = os.environ["TZ"]
     with Client(
         cls.host,
