@@ -1,12 +1,15 @@
 """The broker runtime against bare pika on the same connection class, queue type and broker.
 
-Cases: consumption of waiting messages from a quorum queue with an empty handler, ours and bare
-alternating in one run, where ours acknowledges each message after its handler; and the latency from
-publication to handler at a steady rate, against the goal.
+Cases, ours and the other alternating in one run: consumption of waiting messages from a quorum
+queue with an empty handler, where ours acknowledges each message after its handler; publication of
+bodies that are yet to be written as JSON, with the confirms awaited in batches; a basic_get poller
+with the settings of the system that this one replaces; and the latency from publication to handler
+at a steady rate, against the goal.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import statistics
 import tempfile
@@ -19,8 +22,8 @@ from typing import Any
 
 import pika
 
+from bench import _bare
 from lab import rabbitmq
-from uploaderd.broker import access
 from uploaderd.broker.job import Job
 from uploaderd.broker.runtime import Runtime
 from uploaderd.config.settings import BrokerSettings, QueueSettings
@@ -29,6 +32,8 @@ COUNT = 20_000
 ROUNDS = 3
 PREFETCH = 100
 RATE = 200
+BATCH = 500
+POLLED = 30
 PATIENCE_S = 120.0
 BODY = {
     "host_id": 7,
@@ -57,8 +62,19 @@ def _cases(settings: BrokerSettings) -> Iterator[dict[str, Any]]:
         with _filled(settings):
             ours.append(_consume_ours(settings))
         with _filled(settings):
-            bare.append(_consume_bare(settings))
+            bare.append(_bare.consume(settings, QUEUE.name, COUNT, PREFETCH))
     yield _result("consume, prefetch 100, empty handler", ours, bare, "messages/s")
+    ours_out, bare_out = [], []
+    for _ in range(ROUNDS):
+        with _filled(settings, 0):
+            ours_out.append(_publish_ours(settings))
+        with _filled(settings, 0):
+            bare_out.append(_bare.publish(settings, BODY, COUNT, BATCH))
+    yield _result(f"publish, confirms in batches of {BATCH}", ours_out, bare_out, "messages/s")
+    with _filled(settings, POLLED):
+        polled = _bare.poll(settings, QUEUE.name, POLLED)
+    result = _result("consume, against a poller", ours, [polled], "messages/s")
+    yield {**result, "reference_name": "basic_get, 10 a turn, 1 s of sleep between the turns"}
     latencies = _latencies(settings)
     for name, share in (("p50", 0.50), ("p99", 0.99)):
         value = 1000 * latencies[int(share * (len(latencies) - 1))]
@@ -87,23 +103,19 @@ def _result(case: str, ours: list[float], bare: list[float], unit: str) -> dict[
     }
 
 
-def _parameters(settings: BrokerSettings) -> Any:
-    return access.parameters(settings, *settings.hosts[0], name="bench")
-
-
 @contextmanager
-def _filled(settings: BrokerSettings) -> Iterator[None]:
-    """The queue, with COUNT persistent messages waiting in it; deleted afterwards."""
-    with pika.BlockingConnection(_parameters(settings)) as connection:
+def _filled(settings: BrokerSettings, count: int = COUNT) -> Iterator[None]:
+    """The queue, with so many persistent messages waiting in it; deleted afterwards."""
+    with pika.BlockingConnection(_bare.parameters(settings)) as connection:
         channel = connection.channel()
         channel.exchange_declare(settings.exchange, "topic", durable=True)
         channel.queue_declare(QUEUE.name, durable=True, arguments={"x-queue-type": "quorum"})
         channel.queue_bind(QUEUE.name, settings.exchange, "host.backup")
         body = json.dumps(BODY).encode()
-        for number in range(COUNT):
+        for number in range(count):
             properties = pika.BasicProperties(delivery_mode=2, message_id=f"bench-{number}")
             channel.basic_publish(settings.exchange, "host.backup", body, properties)
-        while channel.queue_declare(QUEUE.name, passive=True).method.message_count < COUNT:
+        while channel.queue_declare(QUEUE.name, passive=True).method.message_count < count:
             time.sleep(0.05)
         yield
         channel.queue_delete(QUEUE.name)
@@ -131,9 +143,12 @@ def _consume_ours(settings: BrokerSettings) -> float:
 
 @contextmanager
 def _running(
-    settings: BrokerSettings, handle: Callable[[Job], None], stop: threading.Event
+    settings: BrokerSettings,
+    handle: Callable[[Job], None],
+    stop: threading.Event,
+    queue: QueueSettings = QUEUE,
 ) -> Iterator[Runtime]:
-    runtime = Runtime(settings, QUEUE, "backup", handle)
+    runtime = Runtime(settings, queue, "backup", handle)
     thread = threading.Thread(target=runtime.run, args=(stop,))
     thread.start()
     try:
@@ -143,33 +158,38 @@ def _running(
         thread.join()
 
 
-def _consume_bare(settings: BrokerSettings) -> float:
-    """The least that pika can do: a callback that acknowledges."""
-    seen = 0
-    first = last = 0.0
+def _publish_ours(settings: BrokerSettings) -> float:
+    """A handler that publishes COUNT messages of its own, and has each batch confirmed."""
+    stop, done = threading.Event(), threading.Event()
+    taken = 0.0
 
-    def on_message(channel: Any, method: Any, _properties: Any, _body: bytes) -> None:
-        nonlocal seen, first, last
-        channel.basic_ack(method.delivery_tag)
-        seen += 1
-        if seen == 1:
-            first = time.perf_counter()
-        elif seen == COUNT:
-            last = time.perf_counter()
-            connection.close()
+    def handle(job: Job) -> None:
+        nonlocal taken
+        begun = time.perf_counter()
+        for _ in range(COUNT // BATCH):
+            for _ in range(BATCH):
+                job.publish("backup", BODY)
+            job.confirm()
+        taken = time.perf_counter() - begun
+        done.set()
 
-    def on_channel(channel: Any) -> None:
-        channel.basic_qos(prefetch_count=PREFETCH)
-        channel.basic_consume(QUEUE.name, on_message)
+    trigger = dataclasses.replace(QUEUE, name="trigger", bindings=("bench.trigger",))
+    with _running(settings, handle, stop, trigger) as runtime:
+        _await(lambda: runtime.connected)
+        with pika.BlockingConnection(_bare.parameters(settings)) as connection:
+            body = json.dumps(BODY).encode()
+            connection.channel().basic_publish("", "trigger", body)
+        if not done.wait(PATIENCE_S):
+            raise RuntimeError("the messages were not published in time")
+    return COUNT / taken
 
-    connection = pika.SelectConnection(
-        _parameters(settings),
-        on_open_callback=lambda opened: opened.channel(on_open_callback=on_channel),
-        on_close_callback=lambda closed, _reason: closed.ioloop.stop(),
-    )
-    connection.ioloop.start()
-    connection.ioloop.close()
-    return COUNT / (last - first)
+
+def _await(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + PATIENCE_S
+    while not condition():
+        if time.monotonic() > deadline:
+            raise RuntimeError("the runtime did not connect in time")
+        time.sleep(0.01)
 
 
 def _latencies(settings: BrokerSettings) -> list[float]:
@@ -183,11 +203,10 @@ def _latencies(settings: BrokerSettings) -> list[float]:
         taken.append(time.perf_counter() - sent[job.message_id])
 
     with _running(settings, handle, stop) as runtime:
+        _await(lambda: runtime.connected)
         deadline = time.monotonic() + PATIENCE_S
-        while not runtime.connected and time.monotonic() < deadline:
-            time.sleep(0.01)
         body = json.dumps(BODY).encode()
-        with pika.BlockingConnection(_parameters(settings)) as connection:
+        with pika.BlockingConnection(_bare.parameters(settings)) as connection:
             channel = connection.channel()
             begun = time.perf_counter()
             for number in range(count):

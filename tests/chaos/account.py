@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -82,7 +83,9 @@ def settled(here: Fleet, home: int) -> bool:
 
 def waiting(here: Fleet) -> list[Path]:
     """Files in the repository's `tmp`."""
-    return [path for path in (here.system.repository / "tmp").rglob("*") if path.is_file()]
+    # Folders vanish while it is looked at, which `os.walk` takes as it comes.
+    walk = os.walk(here.system.repository / "tmp")
+    return [Path(folder, name) for folder, _, names in walk for name in names]
 
 
 def replay(here: Fleet, services: tuple[str, ...]) -> int:

@@ -50,11 +50,13 @@ def decode(body: bytes) -> object:
         raise MessageError("The message's JSON has a number with too many digits.") from None
 
 
+# Made once: `json.dumps` makes one a call, which takes as long as a small message.
+_ENCODER = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+
+
 def encode(value: object) -> bytes:
     """Compact UTF-8 JSON; MessageError for what JSON cannot say (NaN, a foreign type)."""
     try:
-        return json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode(
-            "utf-8"
-        )
+        return _ENCODER.encode(value).encode("utf-8")
     except (TypeError, ValueError) as error:
         raise MessageError(f"A message cannot be written as JSON: {error}.") from None
