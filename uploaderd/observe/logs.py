@@ -101,9 +101,11 @@ def configure(settings: LoggingSettings, program: str) -> None:
         file.setFormatter(formatter)
         handlers.append(file)
     if settings.syslog is not None:
-        syslog = logging.handlers.SysLogHandler(settings.syslog)
-        syslog.setFormatter(formatter)
-        handlers.append(syslog)
+        try:
+            handlers.append(_syslog(settings.syslog, formatter))
+        except OSError as error:
+            # A name that is not known, as it may be for a while, is no reason to end.
+            sys.stderr.write(f"uploaderd: nothing goes to syslog until a reload: {error}\n")
     root = logging.getLogger()
     for old in root.handlers[:]:
         root.removeHandler(old)
@@ -116,6 +118,33 @@ def configure(settings: LoggingSettings, program: str) -> None:
         logging.getLogger(chatty).setLevel(logging.CRITICAL)
     for name, level in settings.levels.items():
         logging.getLogger(name).setLevel(level.upper())
+
+
+class _Syslog(logging.handlers.SysLogHandler):
+    """A syslog that is away is said once and loses lines; it is tried anew with each line."""
+
+    _said = False
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: ARG002 - logging's signature
+        """Instead of a traceback for every line."""
+        if not self._said:
+            self._said = True
+            sys.stderr.write(f"uploaderd: syslog at {self.address} is away: {sys.exc_info()[1]}\n")
+
+
+def _syslog(address: str, formatter: logging.Formatter) -> logging.Handler:
+    """Syslog at a local socket (a path) or by UDP (`host:port`). Raises OSError."""
+    host, _, port = address.rpartition(":")
+    by_udp = bool(host) and port.isdecimal() and "/" not in address
+    handler = _Syslog(
+        (host.strip("[]"), int(port)) if by_udp else address,
+        facility=_Syslog.LOG_DAEMON,
+    )
+    # The tag of RFC 3164, by which syslog daemons sort; and no NUL, which some of them show.
+    handler.ident = f"uploaderd[{os.getpid()}]: "
+    handler.append_nul = False
+    handler.setFormatter(formatter)
+    return handler
 
 
 def _utc(seconds: float) -> str:

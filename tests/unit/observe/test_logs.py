@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import logging
+import os
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -68,3 +70,50 @@ def test_levels_of_single_loggers_can_differ(tmp_path: Path) -> None:
     logging.getLogger("x").warning("seen")
     logging.getLogger("quiet").setLevel(logging.NOTSET)
     assert "unseen" not in (tmp_path / "log").read_text()
+
+
+@pytest.mark.parametrize("way", ["unix", "udp"])
+def test_syslog_gets_lines_with_priority_tag_and_context(way: str, tmp_path: Path) -> None:
+    family = socket.AF_UNIX if way == "unix" else socket.AF_INET
+    with socket.socket(family, socket.SOCK_DGRAM) as daemon:
+        daemon.settimeout(20)
+        # A socket's path is limited to 108 bytes.
+        here = Path(os.path.relpath(tmp_path / "log"))
+        daemon.bind(str(here) if way == "unix" else ("127.0.0.1", 0))
+        address = str(here) if way == "unix" else f"127.0.0.1:{daemon.getsockname()[1]}"
+        configure(LoggingSettings("json", console=False, syslog=address), "backup[1]")
+        with log_context(message="m1", host=7):
+            logging.getLogger("x").error("cannot reach %s", Secret("canary"))
+        priority, _, rest = daemon.recv(65536).decode().partition(">")
+        tag, _, line = rest.partition(": ")
+    # RFC 5424: facility daemon (3) times 8, and severity error (3).
+    assert (priority, tag) == ("<27", f"uploaderd[{os.getpid()}]")
+    told = json.loads(line)
+    assert (told["message"], told["host"], told["text"]) == ("m1", "7", "cannot reach *****")
+
+
+def test_a_syslog_that_is_away_is_said_once_and_tried_again(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    here = Path(os.path.relpath(tmp_path / "later"))
+    settings = LoggingSettings(console=False, file=tmp_path / "log", syslog=str(here))
+    configure(settings, "uploaderd")
+    for _ in range(3):
+        logging.getLogger("x").info("goes on")
+    assert (tmp_path / "log").read_text().count("goes on") == 3
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1
+    assert "is away: [Errno 2]" in said
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as daemon:
+        daemon.settimeout(20)
+        daemon.bind(str(here))
+        logging.getLogger("x").info("is back")
+        assert daemon.recv(65536).endswith(b"is back")
+
+
+def test_nothing_is_logged_where_all_ways_are_switched_off(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    configure(LoggingSettings(console=False), "uploaderd")
+    logging.getLogger("x").critical("unseen")
+    assert capsys.readouterr() == ("", "")
