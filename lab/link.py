@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import asyncio
+import random
 import signal
 import socket
 import struct
@@ -14,19 +15,26 @@ import threading
 from types import TracebackType
 
 CHUNK = 1 << 18
+SEGMENT = 1448
+SHORTEST_TIMEOUT_S = 0.2
+"""What Linux adds to the round trip before it sends a segment again."""
 
 
 class Link:
     """Carries connections to `port` on loopback; its knobs may be turned while it runs.
 
     `delay_s` is added to each direction without narrowing the bandwidth. After `cut_after` bytes
-    from the far side every connection is reset, once. While `stalled`, bytes from the far side are
-    held. `carried` counts the bytes from the far side that were passed on.
+    from the far side every connection is reset, once; `cut` does so at once. While `stalled`, bytes
+    from the far side are held. `carried` counts the bytes from the far side that were passed on.
+
+    `loss` is the share of segments that are lost. What TCP makes of a loss is modelled: all that
+    comes behind it is held until the segment is sent again, one retransmission time-out later.
     """
 
     def __init__(self, port: int, *, delay_s: float = 0.0, cut_after: int | None = None) -> None:
         self.delay_s = delay_s
         self.cut_after = cut_after
+        self.loss = 0.0
         self.stalled = False
         self.carried = 0
         self.port = 0
@@ -50,6 +58,10 @@ class Link:
     ) -> None:
         self._loop.call_soon_threadsafe(self._over.set)
         self._thread.join()
+
+    def cut(self) -> None:
+        """Resets every connection that there is."""
+        self._loop.call_soon_threadsafe(self._reset)
 
     def _run(self) -> None:
         with asyncio.Runner(loop_factory=lambda: self._loop) as runner:
@@ -123,7 +135,14 @@ class Link:
                 data = await reader.read(CHUNK)
             except OSError:
                 data = b""
-            await line.put((self._loop.time() + self.delay_s, data))
+            await line.put((self._loop.time() + self.delay_s + self._retransmission(data), data))
+
+    def _retransmission(self, data: bytes) -> float:
+        """How long a piece is held because one of its segments was lost."""
+        segments = 1 + len(data) // SEGMENT
+        if not self.loss or random.random() < (1 - self.loss) ** segments:
+            return 0.0
+        return 2 * self.delay_s + SHORTEST_TIMEOUT_S
 
     def _count(self, data: bytes) -> bytes:
         self.carried += len(data)

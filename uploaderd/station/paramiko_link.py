@@ -218,7 +218,10 @@ class ParamikoLink:
                 if not self.transport.is_active():
                     raise StationUnreachable(f"The connection broke: {error}.") from error
                 raise StationError(f"The station runs no commands: {error}.") from error
-            return CommandResult(channel.recv_exit_status(), bytes(output), bytes(errors))
+            status = channel.recv_exit_status()
+            if status < 0 and not self.transport.is_active():
+                raise StationUnreachable("The connection broke while a command ran.")
+            return CommandResult(status, bytes(output), bytes(errors))
 
     def close(self) -> None:
         """Ends the connection and its thread."""

@@ -210,7 +210,7 @@ class PartFile:
                 _unlink(self._record)
         except OSError as error:
             raise not_written(self.target, error) from error
-        os.close(self._file)
+        self._close()
 
     def keep(self) -> None:
         """Closes it for a later transfer to go on with, or removes what is not worth it."""
@@ -222,7 +222,7 @@ class PartFile:
             pass
         finally:
             if self._recorded:
-                os.close(self._file)
+                self._close()
             else:
                 self.drop()
 
@@ -231,7 +231,13 @@ class PartFile:
         with contextlib.suppress(OSError):
             _unlink(self.path)
             _unlink(self._record)
-        os.close(self._file)
+        self._close()
+
+    def _close(self) -> None:
+        """Once and no more: the number may be another file's by then."""
+        if self._file >= 0:
+            os.close(self._file)
+            self._file = -1
 
 
 def _beside(target: Path) -> str:

@@ -60,7 +60,7 @@ class Engine:
         self._guess: bytes | None = None
         self._read_size = SAFE_READ
         self._most_open = self._most_waited_for = FIRST_WAVE
-        self._ended: list[Complete | Refused] = []
+        self._ended: collections.deque[Complete | Refused] = collections.deque()
 
     def run(
         self, wanted: Iterable[Wanted], has_room: Callable[[], bool]
@@ -83,8 +83,8 @@ class Engine:
                 elif self._open:
                     # No room, or not permitted yet.
                     self._pause()
-                yield from self._ended
-                self._ended.clear()
+                while self._ended:
+                    yield self._ended.popleft()
                 yield None
         except OSError as error:
             raise StationUnreachable(
@@ -94,12 +94,15 @@ class Engine:
         except (wire.ProtocolError, struct.error) as error:
             raise StationUnreachable(f"The station's SFTP answers nonsense: {error}.") from error
         finally:
-            for reading in self._open:
-                if reading.part is not None:
-                    reading.part.keep()
-            for result in self._ended:
-                if isinstance(result, Complete):
-                    result.part.keep()
+            self._put_away()
+
+    def _put_away(self) -> None:
+        """Keeps the part files of what is not handed over."""
+        unfinished = [reading.part for reading in self._open]
+        complete = [one.part for one in self._ended if isinstance(one, Complete)]
+        for part in unfinished + complete:
+            if part is not None:
+                part.keep()
 
     def _greet(self) -> None:
         """Opens the session, and heeds the server's limits from the first file on."""

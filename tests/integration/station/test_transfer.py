@@ -7,12 +7,14 @@ import dataclasses
 import hashlib
 import os
 import random
+import re
 import stat
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import hypothesis
 import hypothesis.strategies as st
@@ -295,28 +297,6 @@ def test_what_is_kept_is_thrown_away_when_the_source_has_changed(
         assert_same(list(fetch(connection, [one], SIZE_ONLY)))
 
 
-def test_cuts_at_random_bytes_lose_nothing(access: Access, tmp_path: Path) -> None:
-    sizes = [random.choice([0, 50, 5000, 40_000, 1 << 20, 6 << 20]) for _ in range(40)]
-    asked = wanted(
-        make(tmp_path / "there", *(random.randbytes(size) for size in sizes)), tmp_path / "here"
-    )
-    done: list[Outcome] = []
-    for _ in range(12):
-        left = [one for one in asked if not one.target.exists()]
-        if not left:
-            break
-        total = sum(local(one.remote_path).stat().st_size for one in left)
-        outcomes = cut(access, left, random.randrange(3000, max(4000, total)))
-        assert_same(outcomes)
-        done += outcomes
-    left = [one for one in asked if not one.target.exists()]
-    with connect(access) as connection:
-        last = list(fetch(connection, left, SIZE_ONLY))
-    assert_same(last)
-    assert {outcome.wanted for outcome in done + last} == set(asked)
-    assert not leftovers(tmp_path / "here")
-
-
 def test_a_station_that_falls_silent_is_unreachable_after_the_stall_time(
     access: Access, tmp_path: Path
 ) -> None:
@@ -383,6 +363,78 @@ def test_a_disk_that_is_full_keeps_what_is_done(access: Access, tmp_path: Path) 
         assert_same(outcomes)
     finally:
         subprocess.run(["umount", "-n", "-l", str(small)], check=True)
+
+
+def test_a_target_that_is_read_only_stops_the_transfer_and_says_so(
+    access: Access, tmp_path: Path
+) -> None:
+    folder = tmp_path / "frozen"
+    folder.mkdir()
+    paths = make(tmp_path / "there", b"one", bytes(2 << 20))
+    bind = subprocess.run(["mount", "-n", "--bind", folder, folder], check=False)
+    if bind.returncode != 0:
+        pytest.skip("nothing may be mounted here")
+    try:
+        freeze = ["mount", "-n", "-o", "remount,ro,bind", str(folder)]
+        subprocess.run(freeze, check=True)
+        with pytest.raises(RepositoryError, match=r"Read-only.*must be able to write"):
+            collect(access, wanted(paths, folder), [])
+    finally:
+        subprocess.run(["umount", "-n", "-l", str(folder)], check=True)
+    with connect(access) as connection:
+        assert_same(list(fetch(connection, wanted(paths, folder), SIZE_ONLY)))
+
+
+@pytest.mark.parametrize("step", [-70_000, 70_000])
+def test_a_file_that_grows_or_shrinks_while_it_is_read_is_refused_and_had_later(
+    connection: Connection, tmp_path: Path, step: int
+) -> None:
+    (path,) = make(tmp_path / "there", random.randbytes(400_000))
+    (one,) = wanted([path], tmp_path / "here")
+    about = local(path).stat()
+
+    def write_on() -> None:
+        if local(path).stat().st_size == 400_000:
+            os.truncate(path, 400_000 + step)
+            # So that the size alone must tell.
+            os.utime(path, ns=(about.st_atime_ns, about.st_mtime_ns))
+
+    slowly = Limits(bytes_per_s=800_000, verification="size")
+    (outcome,) = fetch(connection, [one], slowly, write_on)
+    assert isinstance(outcome, Refused)
+    assert "is not what the station said" in str(outcome.error)
+    assert not one.target.exists()
+    assert_same(list(fetch(connection, [one], SIZE_ONLY)))
+
+
+def test_a_station_with_md5sum_alone_is_asked_for_that(
+    connection: Connection, tmp_path: Path
+) -> None:
+    connection.hash_tool = "md5sum"
+    paths = make(tmp_path / "there", b"small", random.randbytes(600_000))
+    outcomes = list(fetch(connection, wanted(paths, tmp_path / "here")))
+    assert_same(outcomes)
+    assert {one.verified for one in outcomes if isinstance(one, Fetched)} == {"remote_hash"}
+
+
+@pytest.mark.parametrize("tool", ["sha256sum", "md5sum"])
+def test_a_hash_that_differs_at_the_station_refuses_the_file(
+    connection: Connection, tmp_path: Path, tool: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    connection.hash_tool = tool
+    paths = make(tmp_path / "there", b"small", random.randbytes(600_000))
+    run = Connection.run
+
+    def lying(self: Connection, command: bytes, **options: Any) -> CommandResult:
+        said = run(self, command, **options)
+        turned = re.sub(rb"(?m)^[0-9a-f]{32,}", lambda found: found[0][::-1], said.output)
+        return dataclasses.replace(said, output=turned)
+
+    monkeypatch.setattr(Connection, "run", lying)
+    outcomes = list(fetch(connection, wanted(paths, tmp_path / "here")))
+    assert all(isinstance(one, Refused) and "another here" in str(one.error) for one in outcomes)
+    assert len(outcomes) == 2
+    assert not any((tmp_path / "here").rglob("*.bin*"))
 
 
 def test_the_rate_is_limited_without_taking_silence_for_a_stall(
