@@ -25,8 +25,9 @@ from pathlib import Path
 from typing import Any
 
 from uploaderd import clock, crash_points
+from uploaderd.durable import sync_folder
 from uploaderd.errors import RepositoryError
-from uploaderd.repository.placement import sync_folder, unwritable
+from uploaderd.repository.placement import unwritable
 
 MANIFEST = "manifest.json"
 

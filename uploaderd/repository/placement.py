@@ -7,6 +7,7 @@ import os
 from pathlib import Path
 
 from uploaderd import crash_points
+from uploaderd.durable import sync_folder
 from uploaderd.errors import RepositoryError
 
 
@@ -62,15 +63,6 @@ def make_folder(folder: Path) -> None:
     for each in reversed(missing):
         each.mkdir(exist_ok=True)
         sync_folder(each.parent)
-
-
-def sync_folder(folder: Path) -> None:
-    """Makes the names in a folder durable. Raises OSError."""
-    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 def unwritable(path: Path, error: OSError) -> RepositoryError:

@@ -9,10 +9,11 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 from uploaderd import crash_points
+from uploaderd.durable import sync_folder
 from uploaderd.errors import RemoteFileError, RepositoryError, UploaderError
 from uploaderd.station.budget import COMPLETE
 from uploaderd.station.outcome import Fetched, Limits, Outcome, Refused, Verification
-from uploaderd.station.part_file import TargetError, sync_folder
+from uploaderd.station.part_file import TargetError, not_written
 from uploaderd.station.reading import Complete, shown
 from uploaderd.station.verification import Verifier
 
@@ -99,8 +100,8 @@ class Finisher:
             for folder in {one.wanted.target.parent for one in batch}:
                 sync_folder(folder)
             crash_points.reached("folder-synced:after")
-        except RepositoryError as error:
-            self.failure = error
+        except OSError as error:
+            self.failure = not_written(batch[0].wanted.target, error)
             return
         for result, held in results:
             if isinstance(result, RepositoryError):

@@ -277,15 +277,3 @@ def not_written(path: Path | str, error: OSError) -> RepositoryError:
     if error.errno in (errno.EROFS, errno.EACCES, errno.EPERM):
         return RepositoryError(sentence, hint="The daemon's user must be able to write there.")
     return RepositoryError(sentence)
-
-
-def sync_folder(folder: Path) -> None:
-    """Brings a folder's entries to the disk; raises RepositoryError."""
-    try:
-        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
-    except OSError as error:
-        raise not_written(folder, error) from error

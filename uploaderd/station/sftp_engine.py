@@ -4,10 +4,10 @@ OPEN, READ, FSTAT and CLOSE of different files overlap, so that a round trip is 
 and not several times a file. Each file is read to one byte beyond its size, and looked at again
 when it is read: one that grew, shrank, or was told wrong is found out without a further round trip.
 
-A server such as OpenSSH's works off its requests in their order and numbers handles from the first
-free place on. With one file after the other the handle is always the same, so READ, FSTAT and CLOSE
-are sent behind OPEN without waiting for it: the session is a stream. The answer to OPEN tells
-whether the guess was right; if it ever is not, the file is read anew, and handles are waited for.
+OpenSSH's server takes requests in their order, and gives a file the first free handle. With one file
+after the other it is always the same, so READ, FSTAT and CLOSE follow OPEN without waiting for it.
+The answer to OPEN tells whether the guess was right; if not, that file is read anew, and from then
+on handles are waited for.
 """
 
 from __future__ import annotations
@@ -98,11 +98,10 @@ class Engine:
 
     def _put_away(self) -> None:
         """Keeps the part files of what is not handed over."""
-        unfinished = [reading.part for reading in self._open]
-        complete = [one.part for one in self._ended if isinstance(one, Complete)]
-        for part in unfinished + complete:
-            if part is not None:
-                part.keep()
+        parts = [reading.part for reading in self._open]
+        parts += [one.part for one in self._ended if isinstance(one, Complete)]
+        for part in filter(None, parts):
+            part.keep()
 
     def _greet(self) -> None:
         """Opens the session, and heeds the server's limits from the first file on."""
@@ -298,6 +297,5 @@ class Engine:
             self._ended.append(Refused(reading.wanted, reading.error))
         elif reading.part is not None:
             twice = reading.compared is not None
-            self._ended.append(
-                Complete(reading.wanted, reading.part, reading.size, reading.mtime, twice)
-            )
+            whole = Complete(reading.wanted, reading.part, reading.size, reading.mtime, twice)
+            self._ended.append(whole)
