@@ -24,6 +24,7 @@ import pyarrow.parquet as pq
 
 from uploaderd import __version__, clock
 from uploaderd.catalog.client import Catalog
+from uploaderd.durable import sync_folder
 from uploaderd.errors import CatalogError, RepositoryError
 from uploaderd.maintenance.server import digest
 from uploaderd.maintenance.transport import Wire, wires
@@ -242,7 +243,7 @@ def _export(catalog: Catalog, chunk: Chunk, columns: Sequence[Wire], folder: Pat
             raise RepositoryError(f"{aside} does not hold the {rows} rows that were written.")
         made = Chunk(chunk.table, chunk.chunk, rows, _digest(hashes, plain), sha256, size)
         aside.replace(place(folder, made))
-        placement.sync_folder(folder / "objects")
+        sync_folder(folder / "objects")
     finally:
         aside.unlink(missing_ok=True)
     return made

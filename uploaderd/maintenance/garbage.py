@@ -18,6 +18,7 @@ from typing import Any
 from uploaderd import clock
 from uploaderd.catalog import files
 from uploaderd.catalog.client import Catalog
+from uploaderd.durable import sync_folder
 from uploaderd.errors import RepositoryError
 from uploaderd.maintenance.server import REASON
 from uploaderd.repository import placement
@@ -175,7 +176,7 @@ def _delete(catalog: Catalog, root: Path, one: Rubbish, now: datetime) -> None:
     try:
         path.unlink(missing_ok=True)
         path.with_name(path.name + REASON).unlink(missing_ok=True)
-        placement.sync_folder(path.parent)
+        sync_folder(path.parent)
     except OSError as error:
         raise placement.unwritable(path, error) from error
     # A folder in which something else lies stays.

@@ -23,6 +23,7 @@ from uploaderd import clock
 from uploaderd.catalog import files
 from uploaderd.catalog.client import Catalog
 from uploaderd.catalog.rows import EPOCH, FileRow
+from uploaderd.durable import sync_folder
 from uploaderd.errors import RepositoryError, UploaderError
 from uploaderd.maintenance.server import Finding, digest
 from uploaderd.repository import placement
@@ -153,7 +154,7 @@ def _duplicated(filing: Filing, finding: Finding) -> str:
     aside = one.with_name(f".{one.name}.{os.getpid()}")
     os.link(first, aside)
     aside.replace(one)
-    placement.sync_folder(one.parent)
+    sync_folder(one.parent)
     return f"a second name of {finding.other} now"
 
 
@@ -185,7 +186,7 @@ def _aside(filing: Filing, finding: Finding, code: str, text: str) -> str:
 def _drop(path: Path) -> None:
     """Takes away a name of a file that has another one by now."""
     path.unlink()
-    placement.sync_folder(path.parent)
+    sync_folder(path.parent)
 
 
 def _places(catalog: Catalog, sha256: str) -> list[str]:

@@ -22,6 +22,7 @@ from uploaderd.catalog import files
 from uploaderd.catalog.client import Catalog
 from uploaderd.catalog.ids import file_id
 from uploaderd.catalog.rows import FileRow
+from uploaderd.durable import sync_folder
 from uploaderd.formats import FormatError
 from uploaderd.repository import placement
 from uploaderd.services.filing import Arrived, Filing
@@ -180,7 +181,7 @@ def _settled(one: _Hashed | Loaded, *, filing: Filing, link: bool) -> Loaded:
     try:
         placement.make_folder(target.parent)
         _bring(one.path, target, link)
-        placement.sync_folder(target.parent)
+        sync_folder(target.parent)
     except OSError as error:
         raise placement.unwritable(target, error) from error
     arrived = FileRow(

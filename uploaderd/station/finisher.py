@@ -97,7 +97,8 @@ class Finisher:
         results = [one for share in _POOL.map(self._place_all, shares) for one in share]
         try:
             crash_points.reached("folder-synced:before")
-            for folder in {one.wanted.target.parent for one in batch}:
+            placed = [result.wanted for result, _ in results if isinstance(result, Fetched)]
+            for folder in {wanted.target.parent for wanted in placed}:
                 sync_folder(folder)
             crash_points.reached("folder-synced:after")
         except OSError as error:

@@ -4,10 +4,9 @@ OPEN, READ, FSTAT and CLOSE of different files overlap, so that a round trip is 
 and not several times a file. Each file is read to one byte beyond its size, and looked at again
 when it is read: one that grew, shrank, or was told wrong is found out without a further round trip.
 
-OpenSSH's server takes requests in their order, and gives a file the first free handle. With one file
-after the other it is always the same, so READ, FSTAT and CLOSE follow OPEN without waiting for it.
-The answer to OPEN tells whether the guess was right; if not, that file is read anew, and from then
-on handles are waited for.
+OpenSSH's server takes requests in their order, and gives a file the first free handle: with one
+file after the other it is always the same, so READ, FSTAT and CLOSE follow OPEN without waiting.
+The answer to OPEN tells whether the guess was right; else handles are waited for from then on.
 """
 
 from __future__ import annotations
@@ -98,10 +97,9 @@ class Engine:
 
     def _put_away(self) -> None:
         """Keeps the part files of what is not handed over."""
-        parts = [reading.part for reading in self._open]
-        parts += [one.part for one in self._ended if isinstance(one, Complete)]
-        for part in filter(None, parts):
-            part.keep()
+        for one in (*self._open, *self._ended):
+            if not isinstance(one, Refused) and one.part is not None:
+                one.part.keep()
 
     def _greet(self) -> None:
         """Opens the session, and heeds the server's limits from the first file on."""
