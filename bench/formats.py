@@ -7,6 +7,7 @@ disturbs least. All readers are single-threaded.
 
 from __future__ import annotations
 
+import argparse
 import itertools
 import os
 import struct
@@ -16,14 +17,23 @@ import zlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from bench import _formats_memory, _formats_peer
 from uploaderd import formats
-from uploaderd.formats.writers import cellplan_dbm, celzip, crfs_bin, rflook_bin, text
+from uploaderd.formats.writers import (
+    cellplan_dbm,
+    celzip,
+    crfs_bin,
+    rflook_bin,
+    sigmf_recording,
+    text,
+)
 
 SIZE = int(os.environ.get("BENCH_FORMATS_MB", "100")) * 1_000_000
 RUNS = 4
@@ -41,8 +51,17 @@ class Case:
     write: Callable[[Path], None]
 
 
-def run() -> Iterator[dict[str, Any]]:
-    """MB/s of each format: metadata (CRFS: all checksums verified), and with level statistics."""
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """What `run` is given."""
+    parser.add_argument("--rfpye", type=Path, metavar="PYTHON", help="interpreter with rfpye")
+    parser.add_argument("--no-memory", action="store_true", help="without the 2 GB file")
+
+
+def run(choice: argparse.Namespace) -> Iterator[dict[str, Any]]:
+    """MB/s of each format: metadata (CRFS: all checksums verified), and with level statistics.
+
+    Then the same CRFS file beside a peer, and the memory that large files take.
+    """
     with tempfile.TemporaryDirectory() as folder:
         for case in CASES:
             path = Path(folder) / case.name
@@ -52,10 +71,40 @@ def run() -> Iterator[dict[str, Any]]:
         path = Path(folder) / "inflate.bin"
         _rflook(path, rflook_bin.write_v2)
         yield _result("RFlook v.2, statistics, against zlib", path, statistics_of, _inflated)
+        path.unlink()
+        _crfs(path, 1024, 67)
+        yield from _beside_peers(path, choice.rfpye)
+        path.unlink()
+        if not choice.no_memory:
+            yield from _formats_memory.run(Path(folder))
+
+
+def _beside_peers(path: Path, rfpye: Path | None) -> Iterator[dict[str, Any]]:
+    """One CRFS file of ours and theirs, by turns in the same run."""
+    peers = {"a plain walk": _formats_peer.plain_seconds}
+    if rfpye:
+        peers["rfpye"] = partial(_formats_peer.rfpye_seconds, rfpye)
+    megabytes = path.stat().st_size / 1e6
+    for name, seconds in peers.items():
+        theirs = megabytes / seconds(path)
+        for title, work in (("metadata", metadata_of), ("statistics", statistics_of)):
+            ours = _speeds(path, (work,))[0]
+            yield {
+                "case": f"CRFS, blocks of 1.1 kB, {title}, beside {name}",
+                "ours": round(ours, 1),
+                "reference": round(theirs, 1),
+                "reference_name": name,
+                "ratio": round(ours / theirs, 1),
+                "unit": "MB/s",
+                "file_mb": round(megabytes, 1),
+                "runs": RUNS,
+            }
 
 
 def _measured(title: str, path: Path) -> Iterator[dict[str, Any]]:
     yield _result(f"{title}, metadata", path, metadata_of, _summed)
+    if path.suffix == ".sigmf-data":
+        return  # Samples are not levels.
     yield _result(f"{title}, statistics", path, statistics_of, _summed)
 
 
@@ -167,10 +216,11 @@ def _cellplan_packed(path: Path) -> None:
     path.write_bytes(celzip.pack(b"".join(_cellplan(max(1, SIZE // 50 // (2 * POINTS))))))
 
 
-def _argus(path: Path) -> None:
-    traces = max(1, SIZE // 5 // (POINTS * 40))
+def _argus(path: Path, *, compressed: bool) -> None:
+    traces = max(1, SIZE // 5 // (POINTS * 50))
+    counts = [30] * traces if compressed else []
     frequencies = range(88_000_000, 88_000_000 + POINTS * 10_000, 10_000)
-    path.write_bytes(text.argus_csv(START, list(frequencies), _levels(traces)))
+    path.write_bytes(text.argus_csv(START, list(frequencies), _levels(traces), counts=counts))
 
 
 def _sm1809(path: Path) -> None:
@@ -184,6 +234,11 @@ def _sweep(path: Path) -> None:
     path.write_bytes(text.sweep_csv(START, [band], 10_000.0, _levels(sweeps)))
 
 
+def _sigmf(path: Path) -> None:
+    samples = SIZE // sigmf_recording.BYTES_A_SAMPLE
+    sigmf_recording.write(path.with_suffix(".sigmf-meta"), 20e6, [(0, 100e6, START)], samples)
+
+
 CASES = (
     Case("CRFS, blocks of 1.1 kB", "a.bin", lambda path: _crfs(path, 1024, 67)),
     Case("CRFS, blocks of 2.5 kB", "b.bin", lambda path: _crfs(path, 2400, 63)),
@@ -192,7 +247,9 @@ CASES = (
     Case("RFlook v.2", "e.bin", lambda path: _rflook(path, rflook_bin.write_v2)),
     Case("CellPlan, raw", cellplan_dbm.NAME, _cellplan_raw),
     Case("CellPlan, CelZip", cellplan_dbm.NAME, _cellplan_packed),
-    Case("Argus CSV", "f.csv", _argus),
+    Case("Argus CSV, raw", "f.csv", partial(_argus, compressed=False)),
+    Case("Argus CSV, compressed", "f.csv", partial(_argus, compressed=True)),
     Case("SM.1809", "g.txt", _sm1809),
     Case("rtl_power CSV", "h.csv", _sweep),
+    Case("SigMF", "i.sigmf-data", _sigmf),
 )
