@@ -149,6 +149,23 @@ class SpectrumRow:
 
 
 @dataclass(frozen=True)
+class TrackRow:
+    """Where a moving station was during one file; the newest `updated_at` counts."""
+
+    host_id: int
+    station: str
+    file_id: str
+    time_start: datetime
+    time_stop: datetime
+    latitude: float
+    longitude: float
+    altitude: float = math.nan
+    spread_m: float = math.nan
+    fixes: int = 1
+    updated_at: datetime = field(default_factory=clock.now)
+
+
+@dataclass(frozen=True)
 class SiteRow:
     """A place at which a station stood; the highest `fixes` counts."""
 

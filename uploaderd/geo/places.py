@@ -5,13 +5,14 @@ from __future__ import annotations
 import csv
 import math
 from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from uploaderd.errors import ConfigError
 
 UNKNOWN = "unknown"
-_EARTH_KM = 6371.0
+EARTH_KM = 6371.0
 _COLUMNS = ("country", "state", "county", "latitude", "longitude", "radius_km")
 
 
@@ -23,9 +24,22 @@ class Place:
     state: str = UNKNOWN
     county: str = UNKNOWN
 
+    @staticmethod
+    def agreed(first: Place, rivals: Sequence[Place]) -> Place:
+        """As much of the first as all rivals say, too: a border is not guessed."""
+        if len({place.country for place in rivals}) > 1:
+            return Place()
+        if len({place.state for place in rivals}) > 1:
+            return Place(first.country)
+        if len({place.county for place in rivals}) > 1:
+            return Place(first.country, first.state)
+        return first
+
 
 @dataclass(frozen=True)
-class _Seat:
+class Seat:
+    """A county's seat, and how far the county reaches from there."""
+
     place: Place
     latitude: float
     longitude: float
@@ -35,10 +49,12 @@ class _Seat:
 class Gazetteer:
     """Circles around the seats of counties; a position is in the nearest one that holds it."""
 
-    def __init__(self, seats: tuple[_Seat, ...] = ()) -> None:
-        self._cells: dict[int, list[_Seat]] = defaultdict(list)
+    source = "gazetteer"
+
+    def __init__(self, seats: tuple[Seat, ...] = ()) -> None:
+        self._cells: dict[int, list[Seat]] = defaultdict(list)
         for seat in seats:
-            reach = math.degrees(seat.radius_km / _EARTH_KM)
+            reach = math.degrees(seat.radius_km / EARTH_KM)
             for row in range(
                 math.floor(seat.latitude - reach), math.floor(seat.latitude + reach) + 1
             ):
@@ -63,14 +79,7 @@ class Gazetteer:
         if not near:
             return Place()
         rivals = [place for distance, place in near if distance <= near[0][0] * 1.2]
-        first = rivals[0]
-        if len({place.country for place in rivals}) > 1:
-            return Place()
-        if len({place.state for place in rivals}) > 1:
-            return Place(first.country)
-        if len({place.county for place in rivals}) > 1:
-            return Place(first.country, first.state)
-        return first
+        return Place.agreed(rivals[0], rivals)
 
 
 def load(path: Path) -> Gazetteer:
@@ -93,16 +102,16 @@ def load(path: Path) -> Gazetteer:
     return Gazetteer(tuple(seats))
 
 
-def _seat(row: dict[str, str]) -> _Seat:
+def _seat(row: dict[str, str]) -> Seat:
     latitude, longitude = float(row["latitude"]), float(row["longitude"])
     radius_km = float(row["radius_km"])
     if not (-90 <= latitude <= 90 and -180 <= longitude <= 180 and 0 < radius_km <= 1000):
         raise ValueError("latitude, longitude or radius_km is out of range")
     place = Place(*((row[name] or UNKNOWN) for name in ("country", "state", "county")))
-    return _Seat(place, latitude, longitude, radius_km)
+    return Seat(place, latitude, longitude, radius_km)
 
 
-def _km(seat: _Seat, latitude: float, longitude: float) -> float:
+def _km(seat: Seat, latitude: float, longitude: float) -> float:
     """Great-circle distance by the haversine formula."""
     here, there = math.radians(latitude), math.radians(seat.latitude)
     across = math.radians(longitude - seat.longitude)
@@ -110,4 +119,4 @@ def _km(seat: _Seat, latitude: float, longitude: float) -> float:
         math.sin((there - here) / 2) ** 2
         + math.cos(here) * math.cos(there) * math.sin(across / 2) ** 2
     )
-    return 2 * _EARTH_KM * math.asin(min(1.0, math.sqrt(half)))
+    return 2 * EARTH_KM * math.asin(min(1.0, math.sqrt(half)))

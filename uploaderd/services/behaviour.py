@@ -104,6 +104,8 @@ class ProcessBehaviour:
     time_limit_s: float
     memory_limit_bytes: int
     stations: Sequence[StationSettings]
+    places: tuple[str, str | None, Path | None] = ("offline", None, None)
+    """Which resolver tells states and counties, its address, and where answers are kept."""
 
     @classmethod
     def of(cls, settings: Mapping[str, Any]) -> ProcessBehaviour:
@@ -114,6 +116,7 @@ class ProcessBehaviour:
             time_limit_s=settings["time_limit_s"],
             memory_limit_bytes=settings["memory_limit_mb"] * 1024 * 1024,
             stations=settings.get("stations", ()),
+            places=(settings["places"], settings.get("places_url"), settings.get("places_cache")),
         )
 
     def clock_offset(self, host_id: int, host_uid: str) -> timedelta:

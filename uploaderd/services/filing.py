@@ -6,6 +6,7 @@ import logging
 import time
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import cached_property
 from pathlib import Path
 
 from uploaderd import clock, crash_points
@@ -14,10 +15,11 @@ from uploaderd.catalog import spectra
 from uploaderd.catalog.client import Catalog
 from uploaderd.catalog.rows import FileRow
 from uploaderd.formats import FormatError, Recording
+from uploaderd.geo.resolvers import Chain
 from uploaderd.observe.counters import COUNTERS
 from uploaderd.repository.layout import Repository
 from uploaderd.services.behaviour import ProcessBehaviour
-from uploaderd.services.locating import Location, locate
+from uploaderd.services.locating import Location, Whose, chain, locate
 from uploaderd.services.reading import read_guarded
 
 log = logging.getLogger(__name__)
@@ -66,6 +68,12 @@ class Filing:
     catalog: Catalog
     repository: Repository
     behaviour: ProcessBehaviour
+
+    @cached_property
+    def places(self) -> Chain:
+        """What tells the state and county of a new site; made when the first file comes."""
+        kind, url, cache = self.behaviour.places
+        return chain(self.catalog, kind, url, cache)
 
     def settle(self, file: Arrived) -> FileRow:
         """Reads a file in `tmp/`, gives it its final name, and records its spectra and its row.
@@ -117,7 +125,14 @@ class Filing:
         )
 
     def _catalogue(self, file: Arrived, recording: Recording) -> FileRow:
-        location = locate(self.catalog, recording.gps)
+        whose = Whose(
+            file.row.host_id,
+            file.row.host_uid or recording.receiver or "",
+            file.row.file_id,
+            spectra.moment(recording.start),
+            spectra.moment(recording.stop),
+        )
+        location = locate(self.catalog, recording.gps, whose, self.places)
         place = self._place(file, recording, location)
         rows = spectra.rows_of(
             recording,

@@ -8,14 +8,25 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from pathlib import Path
 
-from uploaderd import clock, crash_points, geo
+from uploaderd import clock, crash_points
 from uploaderd.catalog.client import Catalog
-from uploaderd.catalog.rows import SiteRow
+from uploaderd.catalog.rows import SiteRow, TrackRow
+from uploaderd.errors import ConfigError
 from uploaderd.formats import Position
 from uploaderd.geo import sites
+from uploaderd.geo.places import Gazetteer, Place, Seat
+from uploaderd.geo.resolvers import Chain, Nominatim, Resolver, packaged
 
 UNKNOWN = "unknown"
+
+
+MOVING_SPREAD_M = 200.0
+"""A receiver that stands has no fix farther than this from the median of its fixes."""
+MOVING_WITHIN = timedelta(hours=1)
+"""Who was elsewhere so shortly before or after is on the way, and has not moved house."""
 
 
 @dataclass(frozen=True)
@@ -25,25 +36,75 @@ class Location:
     site_id: str = ""
     state: str = UNKNOWN
     county: str = UNKNOWN
+    moving: bool = False
 
     @property
     def folder(self) -> str:
         """The site as a folder's name."""
-        return self.site_id or UNKNOWN
+        return "moving" if self.moving else self.site_id or UNKNOWN
 
 
-def locate(catalog: Catalog, position: Position | None) -> Location:
+@dataclass(frozen=True)
+class Whose:
+    """The file that a position was read from."""
+
+    host_id: int
+    station: str
+    file_id: str
+    time_start: datetime
+    time_stop: datetime
+
+
+def chain(catalog: Catalog, kind: str, url: str | None = None, cache: Path | None = None) -> Chain:
+    """The resolvers of a setting: `offline`, `nominatim` or `none`; the gazetteer goes first.
+
+    Raises:
+        CatalogError: the database cannot be reached.
+        ConfigError: a resolver lacks what it needs.
+    """
+    rows = catalog.query("SELECT * FROM gazetteer FINAL")
+    seats = [
+        Seat(
+            Place(row["country"], row["state"], row["county"]),
+            row["latitude"],
+            row["longitude"],
+            row["radius_km"],
+        )
+        for row in rows
+    ]
+    resolvers: list[Resolver] = [Gazetteer(tuple(seats))]
+    if kind == "nominatim":
+        if not url:
+            raise ConfigError("The resolver nominatim needs `places_url`.")
+        resolvers.append(Nominatim(url, cache))
+    if kind != "none" and (cities := packaged()) is not None:
+        resolvers.append(cities)
+    return Chain(resolvers)
+
+
+def locate(
+    catalog: Catalog,
+    position: Position | None,
+    whose: Whose | None = None,
+    places: Chain | None = None,
+) -> Location:
     """The known site at a position, or a new one; its mean takes the position's fixes in.
+
+    A station on the way gets no site, but a row in `tracks`.
 
     Raises:
         CatalogError: the database cannot be reached.
     """
     if position is None:
         return Location()
+    if whose is not None and (position.spread_m or 0.0) > MOVING_SPREAD_M:
+        return _track(catalog, position, whose, places)
     rows = {row.site_id: row for row in _near(catalog, position)}
     known = sites.nearest(map(_site, rows.values()), position.lat, position.lon)
+    if known is None and whose is not None and _was_elsewhere(catalog, position, whose):
+        return _track(catalog, position, whose, places)
     if known is None:
-        row = _new(position)
+        row = _new(position, places)
         _insert(catalog, row)
         return _location(row)
     row = rows[known.name]
@@ -58,6 +119,44 @@ def locate(catalog: Catalog, position: Position | None) -> Location:
         )
         _insert(catalog, moved)
     return _location(row)
+
+
+def _was_elsewhere(catalog: Catalog, position: Position, whose: Whose) -> bool:
+    """Whether the station's file that is nearest in time was made at another place, shortly ago."""
+    rows = catalog.query(
+        "SELECT latitude, longitude FROM spectra WHERE station = %(station)s"
+        " AND host_id = %(host_id)s AND file_id != %(file_id)s AND isFinite(latitude)"
+        " AND time_start > %(from)s AND time_start < %(to)s"
+        " ORDER BY abs(dateDiff('millisecond', time_start, %(at)s)) LIMIT 1",
+        {
+            "station": whose.station,
+            "host_id": whose.host_id,
+            "file_id": whose.file_id,
+            "from": whose.time_start - MOVING_WITHIN,
+            "to": whose.time_stop + MOVING_WITHIN,
+            "at": whose.time_start,
+        },
+    )
+    before = [sites.Site("", row["latitude"], row["longitude"], 1) for row in rows]
+    return bool(before) and sites.nearest(before, position.lat, position.lon) is None
+
+
+def _track(catalog: Catalog, position: Position, whose: Whose, places: Chain | None) -> Location:
+    row = TrackRow(
+        **vars(whose),
+        latitude=position.lat,
+        longitude=position.lon,
+        altitude=math.nan if position.alt_m is None else position.alt_m,
+        spread_m=math.nan if position.spread_m is None else position.spread_m,
+        fixes=max(position.count, 1),
+    )
+    catalog.insert("tracks", [row])
+    place, _ = _place(position, places)
+    return Location("", place.state, place.county, moving=True)
+
+
+def _place(position: Position, places: Chain | None) -> tuple[Place, str]:
+    return (places or Chain(())).locate(position.lat, position.lon)
 
 
 def _insert(catalog: Catalog, row: SiteRow) -> None:
@@ -77,8 +176,8 @@ def _near(catalog: Catalog, position: Position) -> list[SiteRow]:
     return [SiteRow(**row) for row in found]
 
 
-def _new(position: Position) -> SiteRow:
-    place = geo.resolve(position.lat, position.lon)
+def _new(position: Position, places: Chain | None) -> SiteRow:
+    place, source = _place(position, places)
     return SiteRow(
         site_id=sites.name_of(position.lat, position.lon),
         latitude=position.lat,
@@ -87,6 +186,7 @@ def _new(position: Position) -> SiteRow:
         fixes=min(max(position.count, 1), sites.MOST_FIXES),
         state=place.state,
         county=place.county,
+        source=source,
     )
 
 
