@@ -110,7 +110,7 @@ def migrate(settings: DatabaseSettings, *, folder: Path | None = None) -> list[s
         server.execute(f"CREATE DATABASE IF NOT EXISTS `{settings.database}`")
     with Catalog(settings) as catalog:
         known = migrations(sql)
-        if not pending(catalog, known) and not _reference_differs(catalog, sql / "reference"):
+        if not pending(catalog, known) and not _reference_lacks(catalog, sql / "reference"):
             return []
         with _locked(catalog):
             catalog.execute(LEDGER)
@@ -140,17 +140,20 @@ def plan(settings: DatabaseSettings) -> list[str]:
 
 
 def load_reference(catalog: Catalog, table: str, path: Path) -> int:
-    """Makes a reference table hold what the CSV file has; gives the number of rows.
+    """Adds what the CSV file has and the table has not, by the first column; gives how many rows.
 
-    Loaded beside the old content and exchanged in one step, so that readers see one or the other.
+    What an operator has loaded himself goes before what comes with the release.
     """
     names, rows = _csv(path)
-    catalog.execute(f"CREATE OR REPLACE TABLE `{table}_new` AS `{table}`")
-    if rows:
-        catalog.insert_columns(f"`{table}_new`", names, list(zip(*rows, strict=True)))
-    catalog.execute(f"EXCHANGE TABLES `{table}_new` AND `{table}`")
-    catalog.execute(f"DROP TABLE `{table}_new`")
-    return len(rows)
+    missing = _missing(catalog, table, names[0], rows)
+    if missing:
+        catalog.insert_columns(f"`{table}`", names, list(zip(*missing, strict=True)))
+    return len(missing)
+
+
+def _missing(catalog: Catalog, table: str, key: str, rows: list[list[str]]) -> list[list[str]]:
+    have = {row[key] for row in catalog.query(f"SELECT {key} FROM `{table}`")}
+    return [row for row in rows if row[0] not in have]
 
 
 def _csv(path: Path) -> tuple[list[str], list[list[str]]]:
@@ -159,14 +162,9 @@ def _csv(path: Path) -> tuple[list[str], list[list[str]]]:
     return names, rows
 
 
-def _reference_differs(catalog: Catalog, folder: Path) -> bool:
-    for table in REFERENCE:
-        names, rows = _csv(folder / f"{table}.csv")
-        listed = ", ".join(names)
-        have = catalog.query(f"SELECT {listed} FROM `{table}` FINAL ORDER BY 1")
-        if [list(row.values()) for row in have] != sorted(rows):
-            return True
-    return False
+def _reference_lacks(catalog: Catalog, folder: Path) -> bool:
+    files = ((table, *_csv(folder / f"{table}.csv")) for table in REFERENCE)
+    return any(_missing(catalog, table, names[0], rows) for table, names, rows in files)
 
 
 @contextmanager

@@ -18,6 +18,7 @@ EPILOG = """examples:
   uploaderctl catalog migrate --dry-run --host db1 --password-file /run/secrets/db
   uploaderctl catalog migrate --cluster main --print | clickhouse-client --multiquery
   uploaderctl catalog check --json
+  uploaderctl catalog reference load municipalities.csv states.csv
   uploaderctl catalog backup /var/backups/uploaderd
   uploaderctl catalog restore /var/backups/uploaderd --database second
 """
@@ -80,7 +81,12 @@ def register(commands: Any) -> None:
     check = actions.add_parser("check", help="status 0: the schema is this release's; 1: it is not")
     migrate.set_defaults(run=_migrate)
     check.set_defaults(run=_check)
-    for action in (migrate, check, *archive.register(actions, database_settings)):
+    reference = actions.add_parser("reference", help="official codes, gazetteer, types and units")
+    tables = reference.add_subparsers(dest="reference", required=True, metavar="ACTION")
+    load = tables.add_parser("load", help="load CSV files; their headers tell what they are")
+    load.add_argument("files", nargs="+", type=Path, metavar="FILE")
+    load.set_defaults(run=_load_reference)
+    for action in (migrate, check, load, *archive.register(actions, database_settings)):
         action.add_argument("--json", action="store_true", help="one JSON object")
         add_database_options(action)
 
@@ -121,6 +127,17 @@ def _check(arguments: argparse.Namespace) -> int:
     text = f"pending: {', '.join(names)}" if names else "the database is up to date"
     _say(arguments, {"ok": not names, "pending": names}, text)
     return 1 if names else 0
+
+
+def _load_reference(arguments: argparse.Namespace) -> int:
+    from uploaderd.catalog import Catalog, reference
+
+    with Catalog(database_settings(arguments)) as catalog:
+        for path in arguments.files:
+            table, rows = reference.load(catalog, path)
+            answer = {"file": str(path), "table": table, "loaded": rows}
+            _say(arguments, answer, f"{path}: {rows} rows loaded into {table}")
+    return 0
 
 
 def _say(arguments: argparse.Namespace, answer: dict[str, Any], text: str) -> None:

@@ -136,8 +136,8 @@ def _rubbish(
 def _young(catalog: Catalog, since: datetime) -> set[str]:
     rows = catalog.query(
         "SELECT path FROM files_now WHERE stage = 'trashed' AND path != ''"
-        " AND processed_at > %(since)s",
-        {"since": since},
+        " AND toUnixTimestamp64Milli(processed_at) > %(since)s",
+        {"since": round(since.timestamp() * 1000)},
     )
     return {row["path"] for row in rows}
 

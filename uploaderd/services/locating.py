@@ -126,19 +126,24 @@ def _was_elsewhere(catalog: Catalog, position: Position, whose: Whose) -> bool:
     rows = catalog.query(
         "SELECT latitude, longitude FROM spectra WHERE station = %(station)s"
         " AND host_id = %(host_id)s AND file_id != %(file_id)s AND isFinite(latitude)"
-        " AND time_start > %(from)s AND time_start < %(to)s"
-        " ORDER BY abs(dateDiff('millisecond', time_start, %(at)s)) LIMIT 1",
+        " AND time_start > fromUnixTimestamp64Milli(toInt64(%(from)s), 'UTC')"
+        " AND time_start < fromUnixTimestamp64Milli(toInt64(%(to)s), 'UTC')"
+        " ORDER BY abs(toUnixTimestamp64Milli(time_start) - %(at)s) LIMIT 1",
         {
             "station": whose.station,
             "host_id": whose.host_id,
             "file_id": whose.file_id,
-            "from": whose.time_start - MOVING_WITHIN,
-            "to": whose.time_stop + MOVING_WITHIN,
-            "at": whose.time_start,
+            "from": _milliseconds(whose.time_start - MOVING_WITHIN),
+            "to": _milliseconds(whose.time_stop + MOVING_WITHIN),
+            "at": _milliseconds(whose.time_start),
         },
     )
     before = [sites.Site("", row["latitude"], row["longitude"], 1) for row in rows]
     return bool(before) and sites.nearest(before, position.lat, position.lon) is None
+
+
+def _milliseconds(at: datetime) -> int:
+    return round(at.timestamp() * 1000)
 
 
 def _track(catalog: Catalog, position: Position, whose: Whose, places: Chain | None) -> Location:
