@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-import csv
 import math
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
-
-from uploaderd.errors import ConfigError
 
 UNKNOWN = "unknown"
 EARTH_KM = 6371.0
-_COLUMNS = ("country", "state", "county", "latitude", "longitude", "radius_km")
 
 
 @dataclass(frozen=True)
@@ -80,35 +75,6 @@ class Gazetteer:
             return Place()
         rivals = [place for distance, place in near if distance <= near[0][0] * 1.2]
         return Place.agreed(rivals[0], rivals)
-
-
-def load(path: Path) -> Gazetteer:
-    """Read a table of places: CSV in UTF-8 with the columns country, state, county, latitude,
-    longitude (degrees) and radius_km. Raises ConfigError naming file and line.
-    """
-    seats = []
-    try:
-        with path.open(encoding="utf-8", newline="") as file:
-            rows = csv.DictReader(file)
-            if missing := set(_COLUMNS) - set(rows.fieldnames or ()):
-                raise ConfigError(f"{path} lacks the columns {', '.join(sorted(missing))}.")
-            for row in rows:
-                try:
-                    seats.append(_seat(row))
-                except (TypeError, ValueError) as error:
-                    raise ConfigError(f"{path}, line {rows.line_num}: {error}.") from error
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"The table of places {path} cannot be read: {error}.") from error
-    return Gazetteer(tuple(seats))
-
-
-def _seat(row: dict[str, str]) -> Seat:
-    latitude, longitude = float(row["latitude"]), float(row["longitude"])
-    radius_km = float(row["radius_km"])
-    if not (-90 <= latitude <= 90 and -180 <= longitude <= 180 and 0 < radius_km <= 1000):
-        raise ValueError("latitude, longitude or radius_km is out of range")
-    place = Place(*((row[name] or UNKNOWN) for name in ("country", "state", "county")))
-    return Seat(place, latitude, longitude, radius_km)
 
 
 def _km(seat: Seat, latitude: float, longitude: float) -> float:

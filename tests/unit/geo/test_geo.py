@@ -1,51 +1,32 @@
 """Sites and places."""
 
-from pathlib import Path
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from uploaderd.errors import ConfigError
-from uploaderd.geo import Place, load, resolve
+from uploaderd.geo.places import Gazetteer, Place, Seat
 from uploaderd.geo.sites import MOST_FIXES, Site, name_of, nearest, with_fixes
 
-TABLE = """country,state,county,latitude,longitude,radius_km
-BR,BA,Salvador,-12.9711,-38.5108,20
-BR,BA,Camaçari,-12.6975,-38.3241,20
-BR,RO,Ariquemes,-9.9133,-63.0408,50
-"""
+PLACES = Gazetteer(
+    (
+        Seat(Place("BR", "BA", "Salvador"), -12.9711, -38.5108, 20),
+        Seat(Place("BR", "BA", "Camaçari"), -12.6975, -38.3241, 20),
+        Seat(Place("BR", "RO", "Ariquemes"), -9.9133, -63.0408, 50),
+    )
+)
 
 
-@pytest.fixture
-def table(tmp_path: Path) -> Path:
-    path = tmp_path / "places.csv"
-    path.write_text(TABLE, encoding="utf-8")
-    return path
+def test_a_position_is_in_the_nearest_county_that_holds_it() -> None:
+    assert PLACES.resolve(-12.97, -38.51) == Place("BR", "BA", "Salvador")
+    assert PLACES.resolve(-9.9, -63.0) == Place("BR", "RO", "Ariquemes")
 
 
-def test_a_position_is_in_the_nearest_county_that_holds_it(table: Path) -> None:
-    places = load(table)
-    assert resolve(-12.97, -38.51, places) == Place("BR", "BA", "Salvador")
-    assert resolve(-9.9, -63.0, places) == Place("BR", "RO", "Ariquemes")
-
-
-def test_what_is_not_known_is_said_to_be_unknown(table: Path) -> None:
-    places = load(table)
-    assert resolve(0.0, 0.0, places) == Place()
-    assert resolve(-12.97, -38.51) == Place()
-    assert resolve(float("nan"), 0.0, places) == Place()
-    between = resolve(-12.834, -38.417, places)
+def test_what_is_not_known_is_said_to_be_unknown() -> None:
+    assert PLACES.resolve(0.0, 0.0) == Place()
+    assert Gazetteer().resolve(-12.97, -38.51) == Place()
+    assert PLACES.resolve(float("nan"), 0.0) == Place()
+    between = PLACES.resolve(-12.834, -38.417)
     assert between == Place("BR", "BA"), "half-way between two seats the county is not guessed"
-
-
-def test_a_bad_table_names_its_line(table: Path) -> None:
-    table.write_text(TABLE + "BR,BA,Nowhere,north,0,5\n", encoding="utf-8")
-    with pytest.raises(ConfigError, match="line 5"):
-        load(table)
-    table.write_text("state,county\n", encoding="utf-8")
-    with pytest.raises(ConfigError, match="latitude"):
-        load(table)
 
 
 def test_a_fix_belongs_to_the_nearest_site_within_reach_on_both_axes() -> None:
