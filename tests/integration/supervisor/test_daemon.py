@@ -8,14 +8,13 @@ import os
 import signal
 import socket
 import subprocess
-import threading
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.fixtures.smtp import SmtpServer
+from tests.fixtures.smtp import MailServer
 from tests.integration.supervisor.running import CANARY, ROOT, Daemon, alive, daemon_in, until
 
 
@@ -274,28 +273,22 @@ def test_systemd_hears_ready_status_watchdog_reloading_and_stopping(
 
 
 def test_a_failed_instance_is_mailed_and_so_is_its_recovery(daemon: Daemon) -> None:
-    with SmtpServer() as server:
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
-        try:
-            mail = {
-                "host": "127.0.0.1",
-                "port": server.server_address[1],
-                "sender": "uploaderd@here",
-                "recipients": ["ops@there"],
-                "digest_s": 0,
-            }
-            daemon.configure(notifier={"mail": mail})
-            own = daemon.service("one")
-            (own / "die").touch()
-            daemon.start()
-            until(lambda: server.mails, "the mail of the failure")
-            assert "critical: one[1] has failed" in server.mails[0]
-            (own / "die").unlink()
-            daemon.signal(signal.SIGHUP)
-            until(lambda: len(server.mails) == 2, "the mail of the recovery")
-            assert "cleared: one[1] has failed" in server.mails[1]
-            assert daemon.stop() == 0
-        finally:
-            server.shutdown()
-            thread.join()
+    with MailServer() as server:
+        mail = {
+            "host": "127.0.0.1",
+            "port": server.port,
+            "sender": "uploaderd@here",
+            "recipients": ["ops@there"],
+            "digest_s": 0,
+        }
+        daemon.configure(notifier={"mail": mail})
+        own = daemon.service("one")
+        (own / "die").touch()
+        daemon.start()
+        until(lambda: server.mails, "the mail of the failure")
+        assert "critical: one[1] has failed" in server.mails[0]
+        (own / "die").unlink()
+        daemon.signal(signal.SIGHUP)
+        until(lambda: len(server.mails) == 2, "the mail of the recovery")
+        assert "cleared: one[1] has failed" in server.mails[1]
+        assert daemon.stop() == 0
