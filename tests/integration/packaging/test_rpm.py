@@ -154,11 +154,11 @@ def test_install_verify_upgrade_with_changed_files_and_remove(
         assert root.run(program, "--version").stdout.split()[0] == program
 
     # The two files that an operator edits: a password, and how much is logged.
-    root.run("sed", "-i", 's/^{/{"logging": {"level": "debug"},/', "/etc/uploaderd/config.json")
+    root.run("sed", "-i", 's/"level": "info"/"level": "debug"/', "/etc/uploaderd/config.json")
     edit = 's/"password_credential": "[a-z]*"/"password": "x"/'
     root.run("sh", "-c", f"sed -i '{edit}' /etc/uploaderd/services.d/*.json")
     checked = root.run("runuser", "-u", "uploaderd", "--", "uploaderd", "--check", check=False)
-    assert (checked.returncode, checked.stderr) == (0, "")
+    assert (checked.returncode, checked.stderr) == (0, ""), checked
     changed = root.rpm("-V", "uploaderd", check=False).stdout
     assert re.search(r"^S\.5\.+T\.*\s+c /etc/uploaderd/config.json$", changed, re.MULTILINE)
 
