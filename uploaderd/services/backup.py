@@ -19,7 +19,13 @@ from itertools import takewhile
 from uploaderd.broker.job import Job
 from uploaderd.catalog.client import Catalog
 from uploaderd.config.settings import ServiceSettings
-from uploaderd.errors import Disposition, StationBusy, StationError, UploaderError
+from uploaderd.errors import (
+    Disposition,
+    HostKeyChanged,
+    StationBusy,
+    StationError,
+    UploaderError,
+)
 from uploaderd.observe.logs import log_context
 from uploaderd.repository.layout import Repository
 from uploaderd.services import filter_source, index_source
@@ -178,3 +184,22 @@ class BackupService:
             text=str(error),
             message_id=job.message_id,
         )
+        if isinstance(error, HostKeyChanged):
+            _alarm(job, station, error)
+
+
+def _alarm(job: Job, station: Station, error: HostKeyChanged) -> None:
+    """Tells at once that another machine may stand in a station's place: the job itself fails."""
+    job.publish_event(
+        "notify.critical.backup",
+        {
+            "subject": f"station {station.host_uid or station.host_add} ({station.host_id})",
+            "severity": "critical",
+            "type": error.code,
+            "message": str(error),
+            "timestamp": time.time(),
+            "host_id": station.host_id,
+            "host_uid": station.host_uid,
+        },
+    )
+    job.confirm()

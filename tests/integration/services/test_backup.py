@@ -293,8 +293,11 @@ def test_a_changed_host_key_is_an_alarm_and_no_password_goes_there(
         first.host_key_file.with_suffix(".pub").unlink()
         lab_sshd.make_key(first.host_key_file, "ed25519")
         first.restart()
+        alarms = Post()
         with pytest.raises(HostKeyChanged):
-            site.backup(job=Job(site.body(passwd="canary-changed")))
+            site.backup(alarms, job=Job(site.body(passwd="canary-changed")))
+        (alarm,) = alarms.bodies("notify.critical.backup")
+        assert "another machine answers" in alarm["message"]
         assert "Accepted" not in first.log
         assert "password" not in first.log
         assert site.events()[-1] == ("backup_failed", "host_key_changed")
