@@ -86,8 +86,8 @@ def _beside_peers(path: Path, rfpye: Path | None) -> Iterator[dict[str, Any]]:
         peers["rfpye"] = partial(_formats_peer.rfpye_seconds, rfpye)
     megabytes = path.stat().st_size / 1e6
     for name, seconds in peers.items():
-        theirs = megabytes / seconds(path)
         for title, work in (("metadata", metadata_of), ("statistics", statistics_of)):
+            theirs = megabytes / seconds(path, title)
             ours = _speeds(path, (work,))[0]
             yield {
                 "case": f"CRFS, blocks of 1.1 kB, {title}, beside {name}",

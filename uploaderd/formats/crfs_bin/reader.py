@@ -9,8 +9,9 @@ import numpy as np
 
 from uploaderd.formats.crfs_bin.blocks import FILE_HEADER, Bytes, walk
 from uploaderd.formats.crfs_bin.layout import PROCESSING, UNITS, Coding, hertz
+from uploaderd.formats.crfs_bin.levels import codes, zero
 from uploaderd.formats.crfs_bin.texts import Station
-from uploaderd.formats.crfs_bin.traces import Group, codes, groups, zero
+from uploaderd.formats.crfs_bin.traces import Group, groups
 from uploaderd.formats.files import mapped
 from uploaderd.formats.issues import IssueLog
 from uploaderd.formats.model import NO_TIME, ReadOptions, Recording, Spectrum, TraceBlock
