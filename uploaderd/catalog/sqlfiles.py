@@ -1,8 +1,9 @@
-"""Where the SQL files lie: in a checkout, in the package or where the system package puts them."""
+"""Where the SQL files lie: in a checkout, or where the wheel or the system package puts them."""
 
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 
 from uploaderd.errors import CatalogError
@@ -10,7 +11,7 @@ from uploaderd.errors import CatalogError
 ENVIRONMENT = "UPLOADERD_SQL"
 PLACES = (
     Path(__file__).parents[2] / "sql",
-    Path(__file__).parent / "sql",
+    Path(sys.prefix) / "share" / "uploaderd" / "sql",
     Path("/usr/share/uploaderd/sql"),
 )
 
