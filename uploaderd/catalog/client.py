@@ -187,7 +187,12 @@ class Catalog:
         """Before the first query: raises `Refused` if the server's settings are not ours."""
         if self._verified:
             return
-        if said := pinned.problem(self._client.execute(pinned.QUERY)):
+        # A client for Arrow gives strings as bytes.
+        found = [
+            tuple(each.decode() if isinstance(each, bytes) else str(each) for each in row)
+            for row in self._client.execute(pinned.QUERY)
+        ]
+        if said := pinned.problem((name, value) for name, value in found):
             raise Refused(
                 said, hint="Change the profile of the user, or the table (docs/schema.md)."
             )
