@@ -112,7 +112,7 @@ class Broker:
 
     def _evaluate(self, expression: str) -> None:
         control = [str(SERVER.with_name("rabbitmqctl")), "--quiet", "eval", expression]
-        subprocess.run(control, env=self.environment, check=True, capture_output=True, timeout=60)
+        subprocess.run(control, env=self.environment, check=True, capture_output=True, timeout=180)
 
     def add_user(self, name: str, settings: BrokerSettings, *, configure: str) -> BrokerSettings:
         """A user who may write and read in a virtual host, and configure what the pattern says."""

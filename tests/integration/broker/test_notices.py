@@ -28,14 +28,23 @@ def alarm(broker: Broker) -> Iterator[None]:
         broker.unblock_publishers()
 
 
+@pytest.mark.timeout(400)
 def test_while_the_broker_blocks_publishers_nothing_is_acknowledged_and_nothing_is_lost(
     broker: Broker, vhost: BrokerSettings
 ) -> None:
     handled: list[str] = []
+    consuming: list[Runtime] = []
+
+    def blocked() -> bool:
+        session = consuming[0]._link.session if consuming else None
+        return session is not None and session._blocked
 
     def handle(job: Job) -> None:
         handled.append(job.message_id)
         job.publish("publish", {"dataset": "all"})
+        if len(handled) == 20:
+            # What comes after the broker's notice is held back on our side.
+            wait_for(blocked)
 
     client = Client(vhost)
     with running(vhost, lambda job: None), client.channel() as channel:
@@ -44,11 +53,11 @@ def test_while_the_broker_blocks_publishers_nothing_is_acknowledged_and_nothing_
     client.publish(BODY, count=20)
     queue = dataclasses.replace(QUEUE, prefetch=20)
     with alarm(broker), running(vhost, handle, queue) as runtime:
-        wait_for(lambda: len(handled) == 20)
+        consuming.append(runtime)
+        wait_for(lambda: len(handled) == 20 and blocked())
         session = runtime._link.session
         assert session is not None
-        wait_for(lambda: session._blocked)
-        assert session._held
+        wait_for(lambda: session._held)
         assert not session.idle
         broker.unblock_publishers()
         wait_for(lambda: session.idle)
