@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import logging
 import queue
-import threading
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 
 from uploaderd import crash_points
 from uploaderd.durable import sync_folder
@@ -40,8 +39,8 @@ class Finisher:
         """Why no more files can be finished: the disk, or the connection."""
         self.pending = 0
         """Files that were taken and not given out; counted by the caller's thread alone."""
-        self._thread = threading.Thread(target=self._work, name="finisher", daemon=True)
-        self._thread.start()
+        self._worker = ThreadPoolExecutor(1, thread_name_prefix="finisher")
+        self._work_done = self._worker.submit(self._work)
 
     def take(self, complete: Complete) -> None:
         """Hands over a complete file."""
@@ -51,6 +50,9 @@ class Finisher:
 
     def has_room(self) -> bool:
         """Whether more may be received: each file holds memory or a descriptor until it is done."""
+        if self._work_done.done():
+            # It ends by itself only by an error of ours, which is not to go unheard.
+            self._work_done.result()
         return self.pending < MOST_PENDING and self._held < COMPLETE.share
 
     def done(self) -> Iterator[Outcome]:
@@ -67,9 +69,10 @@ class Finisher:
         `progress` is called every second of it.
         """
         self._tasks.put(None)
-        while self._thread.is_alive():
+        while not wait([self._work_done], PROGRESS_S).done:
             progress()
-            self._thread.join(PROGRESS_S)
+        self._worker.shutdown()
+        self._work_done.result()
 
     def _work(self) -> None:
         last = False

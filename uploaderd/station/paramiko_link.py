@@ -155,13 +155,17 @@ class ParamikoLink:
         self.transport = transport
         self._stall_s = stall_s
 
+    def _broke(self, error: Exception) -> bool:
+        """Whether it is the connection's end, which the transport may not know of just yet."""
+        return isinstance(error, EOFError | ConnectionError) or not self.transport.is_active()
+
     def _session(self) -> paramiko.Channel:
         try:
             return self.transport.open_session(timeout=self._stall_s)
         except (paramiko.SSHException, EOFError, OSError) as error:
-            if self.transport.is_active():
-                raise StationError(f"The station opens no further session: {error}.") from error
-            raise StationUnreachable(f"The connection broke: {error}.") from error
+            if self._broke(error):
+                raise StationUnreachable(f"The connection broke: {error}.") from error
+            raise StationError(f"The station opens no further session: {error}.") from error
 
     def _sftp_channel(self, channel: paramiko.Channel) -> paramiko.Channel:
         channel.settimeout(self._stall_s)
@@ -169,7 +173,7 @@ class ParamikoLink:
             channel.invoke_subsystem("sftp")
         except (paramiko.SSHException, EOFError, OSError) as error:
             channel.close()
-            if not self.transport.is_active():
+            if self._broke(error):
                 raise StationUnreachable(f"The connection broke: {error}.") from error
             raise StationError(
                 "The station offers no SFTP.",
@@ -199,29 +203,33 @@ class ParamikoLink:
         """Runs a command; output beyond `limit` bytes is an error."""
         deadline = time.monotonic() + timeout_s
         output, errors = bytearray(), bytearray()
-        with self._session() as channel:
-            channel.settimeout(timeout_s)
-            try:
-                channel.exec_command(command)
-                channel.shutdown_write()
-                while not channel.exit_status_ready() or channel.recv_ready():
-                    _drain(channel, output, errors)
-                    if len(output) + len(errors) > limit:
-                        raise StationError(f"A command wrote more than {limit} bytes.")
-                    if time.monotonic() > deadline:
-                        raise StationError(f"A command took longer than {timeout_s:.0f} s.")
-                while data := channel.recv(PACKET):
-                    output += data
-                while data := channel.recv_stderr(PACKET):
-                    errors += data
-            except (paramiko.SSHException, EOFError, OSError) as error:
-                if not self.transport.is_active():
-                    raise StationUnreachable(f"The connection broke: {error}.") from error
-                raise StationError(f"The station runs no commands: {error}.") from error
-            status = channel.recv_exit_status()
-            if status < 0 and not self.transport.is_active():
-                raise StationUnreachable("The connection broke while a command ran.")
-            return CommandResult(status, bytes(output), bytes(errors))
+        channel = self._session()
+        channel.settimeout(timeout_s)
+        try:
+            channel.exec_command(command)
+            channel.shutdown_write()
+            while not channel.exit_status_ready() or channel.recv_ready():
+                _drain(channel, output, errors)
+                if len(output) + len(errors) > limit:
+                    raise StationError(f"A command wrote more than {limit} bytes.")
+                if time.monotonic() > deadline:
+                    raise StationError(f"A command took longer than {timeout_s:.0f} s.")
+            while data := channel.recv(PACKET):
+                output += data
+            while data := channel.recv_stderr(PACKET):
+                errors += data
+        except (paramiko.SSHException, EOFError, OSError) as error:
+            if self._broke(error):
+                raise StationUnreachable(f"The connection broke: {error}.") from error
+            raise StationError(f"The station runs no commands: {error}.") from error
+        finally:
+            # To say goodbye on a broken connection fails, and nothing is lost by it.
+            with contextlib.suppress(paramiko.SSHException, EOFError, OSError):
+                channel.close()
+        status = channel.recv_exit_status()
+        if status < 0 and not self.transport.is_active():
+            raise StationUnreachable("The connection broke while a command ran.")
+        return CommandResult(status, bytes(output), bytes(errors))
 
     def close(self) -> None:
         """Ends the connection and its thread."""
