@@ -11,6 +11,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from uploaderd.formats.files import forget
 from uploaderd.formats.issues import IssueLog
 from uploaderd.formats.rflook_bin import common
 
@@ -198,10 +199,10 @@ def _rows(payloads: list[bytes], skipped: int, size: int) -> NDArray[np.uint8]:
 
 def marker_counts(memory: mmap.mmap) -> dict[str, int]:
     """How often the markers occur anywhere, by chance in compressed bytes, too."""
-    windows = range(0, len(memory), WINDOW)
-    return {
-        marker.decode(): sum(
-            memory[begin : begin + WINDOW + len(marker) - 1].count(marker) for begin in windows
-        )
-        for marker in (BEGIN, END)
-    }
+    counts = {BEGIN: 0, END: 0}
+    for begin in range(0, len(memory), WINDOW):
+        for marker in counts:
+            window = memory[begin : begin + WINDOW + len(marker) - 1]
+            counts[marker] += window.count(marker)
+        forget(memory, begin, begin + WINDOW)
+    return {marker.decode(): count for marker, count in counts.items()}
