@@ -139,9 +139,7 @@ class Workload:
             self.counts["requests_attempted"] += 1
             self.counts["requests_confirmed"] += self._here.ask(post)
         if self._turns % 3 == 0:
-            # A complete one makes a new version though nothing has changed.
-            mode = "complete" if self._turns % 2 else "incremental"
-            body = {"dataset": "all", "mode": mode}
+            body = {"dataset": "all", "mode": "incremental"}
             self.counts["publications_asked"] += self._here.send("publish", body)
         if self._turns % 4 == 0:
             with contextlib.suppress(UploaderError):
