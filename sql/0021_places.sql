@@ -39,8 +39,8 @@ CREATE TABLE IF NOT EXISTS counties (
 COMMENT 'Official codes of counties or municipalities; loaded with uploaderctl catalog reference load';
 
 CREATE OR REPLACE VIEW tracks_now AS SELECT * FROM tracks FINAL;
-CREATE OR REPLACE VIEW sites_coded AS
-SELECT s.site_id AS site_id, s.latitude AS latitude, s.longitude AS longitude, s.state AS state,
+CREATE OR REPLACE VIEW sites_coded AS SELECT s.site_id AS site_id,
+       s.latitude AS latitude, s.longitude AS longitude, s.state AS state,
        s.county AS county, c.state_code AS state_code, c.county_code AS county_code
 FROM sites_now AS s
 LEFT JOIN (
