@@ -33,6 +33,9 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     parser.add_argument("files", nargs="+", metavar="FILE", help="measurement file")
     parser.add_argument("--json", action="store_true", help="one JSON object a line and a file")
     parser.add_argument("--quick", action="store_true", help="metadata only, no level is decoded")
+    parser.add_argument(
+        "--verify", action="store_true", help="compare the hash of samples, too (SigMF)"
+    )
     parser.add_argument("--plot", metavar="OUT.png", help="draw one flow: levels and waterfall")
     parser.add_argument(
         "--flow",
@@ -74,7 +77,12 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _show(name: str, arguments: argparse.Namespace) -> None:
     offset = timedelta(hours=arguments.clock_offset)
-    recording = read(name, statistics=not arguments.quick, clock_offset=offset)
+    recording = read(
+        name,
+        statistics=not arguments.quick,
+        clock_offset=offset,
+        verify=arguments.verify,
+    )
     if arguments.json:
         print(json.dumps({"file": name, **as_dict(recording)}, ensure_ascii=False, allow_nan=False))
     else:

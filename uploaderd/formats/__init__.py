@@ -51,6 +51,7 @@ def read(
     *,
     statistics: bool = False,
     clock_offset: timedelta = timedelta(0),
+    verify: bool = False,
 ) -> Recording:
     """Reads what a measurement file holds.
 
@@ -58,12 +59,13 @@ def read(
         path: the file; its format is recognised by its content.
         statistics: decode every level, too, and fill the spectra's statistics.
         clock_offset: how far the station's clock is ahead of UTC.
+        verify: compare hashes of data that is not read otherwise (SigMF samples).
 
     Raises FormatError if nothing in the file is sound; otherwise `Recording.issues` says what was
     wrong.
     """
     file = Path(path)
-    return detect(file).read(file, ReadOptions(statistics, clock_offset))
+    return detect(file).read(file, ReadOptions(statistics, clock_offset, verify))
 
 
 def traces(

@@ -227,10 +227,13 @@ class ReadOptions:
         statistics: decode all levels and fill `Spectrum.statistics`, `first_trace`, `last_trace`.
         clock_offset: how far the station's clock is ahead of UTC; a reader subtracts it from
             every wall-clock time (not from times that the format itself defines as UTC).
+        verify: read, too, what is needed only to check a hash: the samples of a SigMF recording.
+            (Checksums of CRFS blocks are checked always, streams of RFlook v.2 with statistics.)
     """
 
     statistics: bool = False
     clock_offset: timedelta = timedelta(0)
+    verify: bool = False
 
     @property
     def clock_offset_ns(self) -> int:
