@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -12,12 +13,17 @@ from uploaderd.catalog.rows import FileRow, HostRow, SiteRow, SpectrumRow
 START = datetime(2026, 1, 1, tzinfo=UTC)
 
 
+def sha256(number: int) -> str:
+    """The hash of file `number`'s content."""
+    return hashlib.sha256(b"%d" % number).hexdigest()
+
+
 def spectrum(number: int, start: datetime = START, **changed: Any) -> SpectrumRow:
     """A spectrum of file `number`, a minute long."""
     values: dict[str, Any] = {
-        "spectrum_id": spectrum_id(f"{number:064x}", 0),
+        "spectrum_id": spectrum_id(sha256(number), 0),
         "file_id": file_id(number % 5, f"/d/{number}", 9, 8),
-        "sha256": f"{number:064x}",
+        "sha256": sha256(number),
         "host_id": number % 5,
         "station": f"rfeye{number % 5}",
         "flow": 0,

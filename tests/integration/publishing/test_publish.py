@@ -14,7 +14,7 @@ import pyarrow.dataset as pads
 import pyarrow.parquet as pq
 import pytest
 
-from tests.integration.publishing.rows import START, file, fill, spectrum
+from tests.integration.publishing.rows import START, file, fill, sha256, spectrum
 from uploaderd.catalog import Catalog
 from uploaderd.catalog.rows import EPOCH, SiteRow
 from uploaderd.errors import MessageError
@@ -99,12 +99,12 @@ def test_measurements_join_file_station_and_site(catalog: Catalog, tmp_path: Pat
     catalog.insert("spectra", [spectrum(7, site_id="")])
     incremental(catalog, tmp_path)
     rows = {row["sha256"]: row for row in read(tmp_path, "measurements").to_pylist()}
-    row = rows[f"{1:064x}"]
+    row = rows[sha256(1)]
     assert row["path"] == "2026/BA/1.bin"
     assert (row["file_size"], row["remote_path"]) == (1001, "/d/1")
     assert (row["equipment_type"], row["site_name"], row["state"]) == ("RFeye", "Salvador", "BA")
     assert "profile_mean" not in row
-    lonely = rows[f"{7:064x}"]
+    lonely = rows[sha256(7)]
     assert (lonely["path"], lonely["site_name"]) == ("", "")
 
 
@@ -153,7 +153,7 @@ def test_removed_rows_and_months_go(catalog: Catalog, tmp_path: Path) -> None:
     incremental(catalog, tmp_path)
     catalog.execute(
         "ALTER TABLE spectra DELETE WHERE toMonth(time_start) = 2 OR sha256 ="
-        f" '{0:064x}' SETTINGS mutations_sync = 2"
+        f" '{sha256(0)}' SETTINGS mutations_sync = 2"
     )
     published = incremental(catalog, tmp_path)
     assert published.written == 2

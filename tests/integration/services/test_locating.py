@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -52,7 +53,7 @@ def drive(catalog: Catalog, number: int, minutes: float, lat: float, **more: flo
     position = Position(lat, 20.0, 40.0, 5, more.get("spread_m", 5.0), "records")
     one = whose(number, minutes)
     location = locate(catalog, position, one)
-    sha = f"{number:064x}"
+    sha = hashlib.sha256(b"%d" % number).hexdigest()
     catalog.insert(
         "spectra",
         [
