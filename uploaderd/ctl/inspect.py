@@ -12,11 +12,13 @@ from uploaderd.formats import FormatError, Recording, Spectrum, read
 from uploaderd.formats.report import as_dict
 from uploaderd.formats.times import iso
 
+SIGMF = (".sigmf-meta", ".sigmf-data")
 EPILOG = """examples:
   uploaderctl inspect recording.bin
   uploaderctl inspect --json *.bin *.csv | jq .outcome
   uploaderctl inspect recording.bin --plot band.png --flow 2
   uploaderctl inspect recording.bin --traces levels.parquet
+  uploaderctl inspect recording.bin --traces band.sigmf-meta --flow 2
 
 Exit status: 0; 1 if a file could not be read; 2 for wrong arguments."""
 
@@ -41,9 +43,13 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
         "--flow",
         type=int,
         metavar="N",
-        help="which flow to draw, from 0 (the one with most levels)",
+        help="which flow to draw or to write as SigMF, from 0 (the one with most levels)",
     )
-    parser.add_argument("--traces", metavar="OUT.parquet", help="write all traces as Parquet")
+    parser.add_argument(
+        "--traces",
+        metavar="OUT",
+        help="OUT.parquet: all traces as Parquet; OUT.sigmf-meta: those of one flow as SigMF",
+    )
     parser.add_argument(
         "--clock-offset",
         type=float,
@@ -58,6 +64,9 @@ def run(arguments: argparse.Namespace) -> int:
     """Shows each file; the status is 1 if one could not be read."""
     if len(arguments.files) > 1 and (arguments.plot or arguments.traces):
         print("uploaderctl inspect: --plot and --traces take one file", file=sys.stderr)
+        return 2
+    if arguments.traces and not arguments.traces.endswith((".parquet", *SIGMF)):
+        print("uploaderctl inspect: --traces ends with .parquet or .sigmf-meta", file=sys.stderr)
         return 2
     if not abs(arguments.clock_offset) <= 48:
         print("uploaderctl inspect: --clock-offset is between -48 and 48 hours", file=sys.stderr)
@@ -92,6 +101,15 @@ def _show(name: str, arguments: argparse.Namespace) -> None:
 
         plot_recording(name, arguments.plot, flow=arguments.flow, clock_offset=offset)
     if arguments.traces:
+        _export(name, arguments, offset)
+
+
+def _export(name: str, arguments: argparse.Namespace, offset: timedelta) -> None:
+    if arguments.traces.endswith(SIGMF):
+        from uploaderd.formats.sigmf_export import write_sigmf
+
+        write_sigmf(name, arguments.traces, flow=arguments.flow, clock_offset=offset)
+    else:
         from uploaderd.formats.export import write_parquet
 
         write_parquet(name, arguments.traces, clock_offset=offset)
@@ -127,7 +145,8 @@ def _position(recording: Recording) -> str:
     if gps is None:
         return "-"
     altitude = "" if gps.alt_m is None else f", {gps.alt_m:.0f} m"
-    return f"{gps.lat:.6f}, {gps.lon:.6f}{altitude} ({gps.count} fixes, {gps.source})"
+    fixes = "1 fix" if gps.count == 1 else f"{gps.count} fixes"
+    return f"{gps.lat:.6f}, {gps.lon:.6f}{altitude} ({fixes}, {gps.source})"
 
 
 HEADINGS = (

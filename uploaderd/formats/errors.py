@@ -28,6 +28,8 @@ READER_CRASHED: Final = "reader_crashed"
 """The reader ended, or failed in a way that it should not; the fault is the program's."""
 NO_LEVELS: Final = "no_levels"
 """There are no levels to draw or to export."""
+TOO_MANY_TRACES: Final = "too_many_traces"
+"""More traces than the kind of export can hold."""
 MISSING_LIBRARY: Final = "missing_library"
 """An optional library that the format or the export needs is not installed."""
 

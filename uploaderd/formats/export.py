@@ -45,21 +45,27 @@ def write_parquet(
         ],
         metadata={"recording": about},
     )  # fmt: skip
+    part = Path(f"{os.fspath(out)}.part")
     count = 0
-    with pq.ParquetWriter(out, schema, compression="zstd") as writer:
-        for block in traces(path, clock_offset=clock_offset):
-            spectrum, n = recording.spectra[block.flow], len(block.times)
-            ends = np.arange(n + 1, dtype=np.int32) * block.levels.shape[1]
-            columns = [
-                pa.array([block.flow] * n, pa.int32()),
-                pa.array([spectrum.id] * n, pa.int64()),
-                pa.array([spectrum.description] * n, pa.string()),
-                pa.array(block.times, pa.timestamp("ns", "UTC"), mask=block.times == NO_TIME),
-                pa.array([spectrum.start_hz] * n, pa.int64()),
-                pa.array([spectrum.stop_hz] * n, pa.int64()),
-                pa.array([spectrum.unit] * n, pa.string()),
-                pa.ListArray.from_arrays(pa.array(ends), pa.array(block.levels.ravel())),
-            ]
-            writer.write_table(pa.Table.from_arrays(columns, schema=schema))
-            count += n
+    try:
+        with pq.ParquetWriter(part, schema, compression="zstd") as writer:
+            for block in traces(path, clock_offset=clock_offset):
+                spectrum, n = recording.spectra[block.flow], len(block.times)
+                ends = np.arange(n + 1, dtype=np.int32) * block.levels.shape[1]
+                columns = [
+                    pa.array([block.flow] * n, pa.int32()),
+                    pa.array([spectrum.id] * n, pa.int64()),
+                    pa.array([spectrum.description] * n, pa.string()),
+                    pa.array(block.times, pa.timestamp("ns", "UTC"), mask=block.times == NO_TIME),
+                    pa.array([spectrum.start_hz] * n, pa.int64()),
+                    pa.array([spectrum.stop_hz] * n, pa.int64()),
+                    pa.array([spectrum.unit] * n, pa.string()),
+                    pa.ListArray.from_arrays(pa.array(ends), pa.array(block.levels.ravel())),
+                ]
+                writer.write_table(pa.Table.from_arrays(columns, schema=schema))
+                count += n
+    except BaseException:
+        part.unlink(missing_ok=True)
+        raise
+    part.replace(out)
     return count

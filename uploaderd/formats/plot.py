@@ -13,7 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from uploaderd.formats import FormatError, Recording, Spectrum, read, traces
-from uploaderd.formats.errors import MISSING_LIBRARY, NO_LEVELS
+from uploaderd.formats.errors import MISSING_LIBRARY
+from uploaderd.formats.flows import chosen
 from uploaderd.formats.model import NO_TIME
 from uploaderd.formats.times import iso
 
@@ -67,9 +68,7 @@ def plot_recording(
         sentence = "Pictures need matplotlib: install uploaderd[plot]."
         raise FormatError(MISSING_LIBRARY, sentence) from error
     recording = read(path, clock_offset=clock_offset)
-    index = _chosen(recording, Path(path).name) if flow is None else flow
-    if not 0 <= index < len(recording.spectra) or not recording.spectra[index].points:
-        raise FormatError(NO_LEVELS, f"{Path(path).name} has no flow {index} with levels.")
+    index = chosen(recording, Path(path).name, flow)
     levels = _gather(path, index, recording.spectra[index], clock_offset)
     figure = Figure(figsize=(11.0, 8.0), dpi=150, layout="constrained")
     FigureCanvasAgg(figure)
@@ -78,13 +77,6 @@ def plot_recording(
         # Letters that the font lacks are drawn as boxes; nothing is to be done about them.
         warnings.filterwarnings("ignore", "Glyph", UserWarning)
         figure.savefig(out)
-
-
-def _chosen(recording: Recording, name: str) -> int:
-    sizes = [(s.points or 0) * (s.n_traces or 0) for s in recording.spectra]
-    if not any(sizes):
-        raise FormatError(NO_LEVELS, f"{name} has no levels to draw.")
-    return int(np.argmax(sizes))
 
 
 def _gather(

@@ -7,6 +7,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
+from uploaderd import formats
 from uploaderd.ctl.main import main
 from uploaderd.formats.writers import crfs_bin as writer
 
@@ -80,6 +81,26 @@ def test_traces_are_exported_with_the_recording_beside_them(
     assert np.array_equal(np.array(table["levels"].to_pylist()), LEVELS)
     assert table["time"].cast("int64").to_pylist()[0] == T0
     assert json.loads(table.schema.metadata[b"recording"])["receiver"] == "rfeye009999"
+
+
+def test_traces_are_a_sound_sigmf_recording(recording: Path, tmp_path: Path) -> None:
+    out = tmp_path / "band.sigmf-meta"
+    assert main(["inspect", "--quick", str(recording), "--traces", str(out)]) == 0
+    again = formats.read(out, verify=True)
+    assert (again.outcome, again.receiver, again.start) == ("ok", "rfeye009999", T0)
+    assert len(again.spectra) == len(LEVELS)
+    levels = np.fromfile(out.with_suffix(".sigmf-data"), "<f4").reshape(LEVELS.shape)
+    assert np.array_equal(levels, LEVELS)
+    about = json.loads(out.read_text())["global"]
+    assert (about["core:num_channels"], about["spectrum:unit"]) == (LEVELS.shape[1], "dBm")
+    assert not list(tmp_path.glob("*.part"))
+
+
+def test_an_export_of_another_kind_is_refused(
+    recording: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["inspect", str(recording), "--traces", "x.csv"]) == 2
+    assert ".parquet or .sigmf-meta" in capsys.readouterr().err
 
 
 def test_pictures_and_exports_are_of_one_file(
