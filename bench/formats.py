@@ -69,7 +69,7 @@ def run(choice: argparse.Namespace) -> Iterator[dict[str, Any]]:
             yield from _measured(case.title, path)
             path.unlink()
         path = Path(folder) / "inflate.bin"
-        _rflook(path, rflook_bin.write_v2)
+        _rflook_v2(path)
         yield _result("RFlook v.2, statistics, against zlib", path, statistics_of, _inflated)
         path.unlink()
         _crfs(path, 1024, 67)
@@ -191,9 +191,18 @@ def _crfs(path: Path, points: int, block_type: int) -> None:
     _repeated(path, crfs_bin.file_header(23) + crfs_bin.unit_info("rfeye009999"), blocks, SIZE)
 
 
-def _rflook(path: Path, write: Callable[..., None]) -> None:
-    traces = max(10, SIZE // 20 // POINTS)
-    write(path, rflook_bin.Plan(), [T0 + i * 10**9 for i in range(traces)], _levels(traces))
+def _rflook_v1(path: Path) -> None:
+    traces = max(10, SIZE // 4 // POINTS)
+    times = [T0 + i * 10**9 for i in range(traces)]
+    rflook_bin.write_v1(path, rflook_bin.Plan(), times, _levels(traces))
+
+
+def _rflook_v2(path: Path) -> None:
+    """Repeats 2,000 blocks; a file may hold equal blocks."""
+    times = [T0 + i * 10**9 for i in range(2000)]
+    rflook_bin.write_v2(path, rflook_bin.Plan(), times, _levels(len(times)))
+    head, begin, blocks = path.read_bytes().partition(b"StArT")
+    _repeated(path, head, begin + blocks, SIZE)
 
 
 def _cellplan(traces: int) -> tuple[bytes, bytes]:
@@ -243,8 +252,8 @@ CASES = (
     Case("CRFS, blocks of 1.1 kB", "a.bin", lambda path: _crfs(path, 1024, 67)),
     Case("CRFS, blocks of 2.5 kB", "b.bin", lambda path: _crfs(path, 2400, 63)),
     Case("CRFS, blocks of 76 bytes", "c.bin", lambda path: _crfs(path, 4, 63)),
-    Case("RFlook v.1", "d.bin", lambda path: _rflook(path, rflook_bin.write_v1)),
-    Case("RFlook v.2", "e.bin", lambda path: _rflook(path, rflook_bin.write_v2)),
+    Case("RFlook v.1", "d.bin", _rflook_v1),
+    Case("RFlook v.2", "e.bin", _rflook_v2),
     Case("CellPlan, raw", cellplan_dbm.NAME, _cellplan_raw),
     Case("CellPlan, CelZip", cellplan_dbm.NAME, _cellplan_packed),
     Case("Argus CSV, raw", "f.csv", partial(_argus, compressed=False)),

@@ -88,8 +88,9 @@ class LevelStatistics:
     Attributes:
         count: number of finite levels.
         percentile_levels: how many of them were counted for the percentiles: all, or of a large
-            flow a regular sample: the share of levels up to a percentile is then off by less than
-            1.36/√n in 95 of 100 cases, with n the traces counted (Kolmogorov's bound).
+            flow a regular sample of its traces. If traces did not depend on each other, the share
+            of levels up to a percentile would be off by less than 1.36/√n in 95 of 100 cases, with
+            n the traces counted (Kolmogorov's bound); a slow change of the band makes it less sure.
         percentile_rounding: by how much, in the flow's unit, the percentiles may be rounded; 0 for
             levels that are stored in 8 bits, whose percentiles are stored levels.
         profile: the same for each frequency bin.
