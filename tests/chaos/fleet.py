@@ -122,10 +122,12 @@ class Fleet:
     def restart_what_died(self) -> None:
         """What systemd would do: daemon and servers that ended by a fault are started again."""
         running = self.system
-        if _free(self.daemon_lock) and running.daemon and running.daemon.poll() is not None:
-            running.launch_daemon()
-        if _free(self.database_lock) and running.database.process.poll() is not None:
-            self.start_database()
+        with _if_free(self.daemon_lock) as free:
+            if free and running.daemon and running.daemon.poll() is not None:
+                running.launch_daemon()
+        with _if_free(self.database_lock) as free:
+            if free and running.database.process.poll() is not None:
+                self.start_database()
 
     def start_database(self) -> None:
         """Starts it on the same data and port."""
@@ -137,8 +139,15 @@ class Fleet:
         )
 
 
-def _free(lock: threading.Lock) -> bool:
-    return not lock.locked()
+@contextlib.contextmanager
+def _if_free(lock: threading.Lock) -> Iterator[bool]:
+    """Holds the lock, unless a fault does: then False, for it starts again what it ends."""
+    free = lock.acquire(blocking=False)
+    try:
+        yield free
+    finally:
+        if free:
+            lock.release()
 
 
 def children(parent: int) -> list[int]:

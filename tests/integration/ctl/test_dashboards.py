@@ -12,7 +12,7 @@ import pytest
 import yaml
 from prometheus_client.parser import text_string_to_metric_families
 
-from tests.end_to_end.truth import UID
+from tests.end_to_end.truth import UID, wait_until
 from tests.integration.ctl.conftest import Live
 from tests.integration.ctl.test_live_status import page
 
@@ -84,12 +84,13 @@ def test_every_metric_that_is_named_is_served(live: Live) -> None:
     rules = yaml.safe_load((DASHBOARDS / "alerts.yaml").read_text())["groups"][0]["rules"]
     expressions += [variable, *(rule["expr"] for rule in rules)]
     named = {name for each in expressions for name in re.findall(r"uploaderd_\w+", each)}
-    served = {
-        sample.name
-        for family in text_string_to_metric_families(page(live, "/metrics"))
-        for sample in family.samples
-    }
-    assert named <= served
+
+    def not_served() -> set[str]:
+        families = text_string_to_metric_families(page(live, "/metrics"))
+        return named - {sample.name for family in families for sample in family.samples}
+
+    # A worker tells what it counted with its next beat.
+    wait_until(lambda: not not_served())
     labels = {label for each in expressions for label in re.findall(r"\bby \(([^)]*)\)", each)}
     assert {name for each in labels for name in each.split(", ")} <= {
         "service",
