@@ -87,6 +87,8 @@ def run(folder: Path, count: int, seed: int) -> dict[str, Any]:
             raise lanes.failures[0]
         injecting_s = time.monotonic() - began
         _settle(here, work)
+        # The backup that was asked for last may be at work: told to stop, it lets its station go.
+        here.system.stop_daemon()
         counts = account.count(here)
     return {
         "seed": seed,
