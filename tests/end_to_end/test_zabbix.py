@@ -8,7 +8,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,10 +19,10 @@ from lab import zabbix
 from lab.ports import free_ports
 from lab.zabbix import Zabbix
 from tests.end_to_end.truth import UID, Site, site, wait_until
+from tests.fixtures.check import one_file
 from tests.unit.zabbix.keys import ANSWER_KEYS
 
 FOLDER = Path(__file__).parents[2] / "zabbix"
-CHECK = Path(sys.executable).parent / "uploaderd-zabbix-request"
 INTERVAL = "4s"
 PATIENCE_S = 150
 
@@ -86,7 +85,7 @@ def watched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Watched]:
         here.system.daemon_settings["http"] = {"enabled": True, "port": port}
         here.system.configure()
         config.write_text(json.dumps({"rabbitmq": broker_section(here)}))
-        (server.scripts / CHECK.name).symlink_to(CHECK)
+        one_file(server.scripts / "uploaderd-zabbix-request")
         here.system.start_daemon()
         here.measure(2)
         yield Watched(server, here, *operator(server, here, port))

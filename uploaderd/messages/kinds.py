@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import functools
 import json
+import pkgutil
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from uploaderd.errors import MessageError
@@ -38,6 +38,7 @@ def routing_key(kind: str) -> str:
 def schema(kind: str) -> dict[str, Any]:
     """The JSON Schema of a kind's body. Not to be changed by the caller."""
     routing_key(kind)
-    text = (Path(__file__).parent / "schemas" / f"{kind}.json").read_text(encoding="utf-8")
-    loaded: dict[str, Any] = json.loads(text)
+    # By the loader, for the package may lie in an archive: Zabbix's external check is one file.
+    text = pkgutil.get_data(__package__, f"schemas/{kind}.json")
+    loaded: dict[str, Any] = json.loads(text or b"")
     return loaded

@@ -42,7 +42,12 @@ def validate(kind: str, body: object) -> None:
         _refuse_macros(body)
         return
     _refuse_macros(body)
-    errors = sorted(_validator(kind).iter_errors(body), key=lambda error: list(error.path))
+    try:
+        validator = _validator(kind)
+    except ModuleNotFoundError:
+        # The external check of Zabbix is one file, and goes without the library.
+        raise MessageError(f"The {kind} message is not valid: {_plainly(kind, body)}.") from None
+    errors = sorted(validator.iter_errors(body), key=lambda error: list(error.path))
     if errors:
         raise MessageError(
             f"The {kind} message is not valid: " + "; ".join(_explain(e) for e in errors[:3]) + "."
@@ -70,6 +75,25 @@ def _refuse_macros(body: object) -> None:
             f"{key} holds the macro {macro[0]}, which was not expanded.",
             hint="Define the macro on the host or template, or give the value itself.",
         )
+
+
+def _plainly(kind: str, body: object) -> str:
+    """The first fault that the quick check sees, in the words of the schema's descriptions."""
+    schema = kinds.schema(kind)
+    if not isinstance(body, dict):
+        return "the body is no JSON object"
+    for key, value in body.items():
+        part = schema["properties"].get(key)
+        if part is None:
+            return (
+                f"the body has the unknown key {key!r} (known: {', '.join(schema['properties'])})"
+            )
+        accept = quick.compiled(part)
+        if accept is None or not accept(value):
+            found = "*****" if is_secret_key(key) else _short(value)
+            return f"{key} is {found}, but should be: {part['description'].rstrip('.')}"
+    names = schema.get("required") or [each["required"][0] for each in schema.get("anyOf", ())]
+    return f"the body needs {' or '.join(names)}"
 
 
 def _explain(error: ValidationError) -> str:

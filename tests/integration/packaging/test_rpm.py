@@ -131,8 +131,11 @@ def test_amqpfire_is_installed_alone_and_works(packages: Packages, root: Root) -
     assert told["status_query"] == 0
     assert "{HOST.ID}" in told["message_query"]
     root.run("sh", "-c", "! command -v uploaderd")
+    root.run("cp", "/usr/bin/uploaderd-zabbix-request", "/usr/local/bin/check")
     root.rpm("-e", "amqpfire")
     assert root.run("sh", "-c", "ls -d /usr/lib/amqpfire", check=False).returncode
+    alone = json.loads(root.run("check", "host_uid=x", "host_port=70000").stdout)
+    assert "host_port is 70000" in alone["message_query"]
 
 
 def test_uploaderd_needs_what_it_says(packages: Packages, root: Root) -> None:
@@ -197,6 +200,9 @@ def assert_everything_is_in_its_place(root: Root) -> None:
         assert f"/usr/share/zsh/site-functions/_{name}" in files
     for path in (
         "/usr/share/uploaderd/sql/0001_catalog.sql",
+        "/usr/share/uploaderd/dashboards/alerts.yaml",
+        "/usr/share/uploaderd/dashboards/catalog.json",
+        "/usr/share/uploaderd/dashboards/daemon.json",
         "/usr/share/amqpfire/zabbix/template_uploaderd.yaml",
         "/usr/share/doc/uploaderd/services.d/backup.json.example",
         "/usr/share/doc/uploaderd/stations.d/station.json.example",
