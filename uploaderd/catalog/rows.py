@@ -54,6 +54,8 @@ class HostEventRow:
     files: int = 0
     bytes: int = 0
     duration_s: float = 0.0
+    pending: int = -1
+    """Files seen at the station and not brought yet; -1: not counted."""
     host_uid: str = ""
     message_id: str = ""
     at: datetime = field(default_factory=clock.now)

@@ -31,7 +31,8 @@ UNION ALL
 SELECT 'events', {number},
        [argMaxIf(text, at, event IN %(told)s), argMaxIf(outcome, at, event IN %(told)s)],
        [toFloat64(maxIf(at, event = 'backup_done')), toFloat64(maxIf(at, event IN %(waiting)s)),
-        toFloat64(maxIf(at, event IN %(ended)s)), toFloat64(now64(3))]
+        toFloat64(maxIf(at, event IN %(ended)s)), toFloat64(now64(3)),
+        toFloat64(argMaxIf(pending, at, pending >= 0))]
 FROM host_events
 WHERE host_id = {number} AND event IN %(events)s AND at > now() - INTERVAL 400 DAY
 """
@@ -69,7 +70,8 @@ def host_status(
     """The answer to a status request: a flat object, `"N/A"` for what is unknown.
 
     Times are Unix seconds as floats. A station that the catalog does not know has a valid answer,
-    too. `host_files` counts the files brought here; `pending_backup` those seen but not brought;
+    too. `host_files` counts the files brought here; `pending_backup` those that the
+    last look at the station saw and did not bring;
     `pending_host_task` is 1 while a request waits or a backup runs. Raises `MessageError` if
     neither id nor uid is given.
     """
@@ -97,7 +99,7 @@ def standing(catalog: Catalog, host_id: int | None = None, host_uid: str | None 
     parts = {row["part"]: row for row in rows if row["part"] != "files"}
     stages = {row["texts"][0]: row["numbers"] for row in rows if row["part"] == "files"}
     host = _host(number, parts["host"]) if "host" in parts else None
-    _, waiting, ended, now = parts["events"]["numbers"]
+    _, waiting, ended, now, _ = parts["events"]["numbers"]
     return Standing(
         host=host,
         answer=_answer(number, host, stages, parts["events"]),
@@ -128,14 +130,14 @@ def _answer(
 ) -> dict[str, Any]:
     counts = {stage: int(count) for stage, (count, _) in stages.items()}
     error, outcome = events["texts"]
-    last_backup, waiting, ended, _ = events["numbers"]
+    last_backup, waiting, ended, _, left = events["numbers"]
     return {
         "id_host": number,
         "host_files": sum(counts.values()) - counts.get("discovered", 0),
         "pending_host_task": int(waiting > ended),
         "last_host_check": (host.last_contact.timestamp() if host else 0) or UNKNOWN,
         "host_check_error": (host.last_error if host else "") or UNKNOWN,
-        "pending_backup": counts.get("discovered", 0),
+        "pending_backup": counts.get("discovered", 0) + int(left),
         "last_backup": last_backup or UNKNOWN,
         "backup_error": error if outcome == "error" else UNKNOWN,
         "pending_processing": counts.get("fetched", 0),

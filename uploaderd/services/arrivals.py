@@ -6,6 +6,7 @@ import logging
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -37,6 +38,10 @@ class Source(Protocol):
     def lost(self) -> bool:
         """Whether the station is no longer ours to work on: stop soon."""
 
+    @property
+    def left(self) -> int:
+        """Once the source is closed: how many files were seen there and not brought."""
+
     def batches(self, size: int) -> Iterator[list[Found]]:
         """The files that are due, up to `size` at a time, and those that cannot be had."""
 
@@ -56,6 +61,8 @@ class Tally:
     """Bytes copied."""
     refused: int = 0
     known: int = 0
+    left: int = -1
+    """Files seen at the station and not brought."""
     rest: dict[str, Any] | None = None
     """The message that brings what this slice had no time for."""
 
@@ -79,9 +86,11 @@ class Arrivals:
     _rows: list[FileRow] = field(default_factory=list)
     _messages: list[dict[str, Any]] = field(default_factory=list)
     _done: list[bytes] = field(default_factory=list)
+    _seen_at: datetime = field(default_factory=clock.now)
 
     def wanted(self, batch: Sequence[Found]) -> list[Wanted]:
         """The files to fetch; what cannot be had is refused here, with a row."""
+        self._seen_at = clock.now()
         for one in batch:
             if isinstance(one, Refused):
                 self._refuse(one.path, one.code, one.reason)
@@ -104,6 +113,7 @@ class Arrivals:
             sha256=outcome.sha256,
             verified=outcome.verified,
             path=self.repository.relative(outcome.wanted.target),
+            discovered_at=self._seen_at,
             fetched_at=clock.now(),
         )
         self._rows.append(row)

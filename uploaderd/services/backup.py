@@ -96,7 +96,9 @@ class BackupService:
             record.remember_contact(self._catalog, station)
             with opening(connection) as source:
                 arrivals = Arrivals(self._catalog, self._repository, source, station)
-                return self._copy(job, connection, arrivals, behaviour)
+                tally = self._copy(job, connection, arrivals, behaviour)
+        tally.left = source.left
+        return tally
 
     def _opening(self, job: Job, station: Station, behaviour: BackupBehaviour) -> Opening:
         """How the files that are due are found. Raises MessageError for a senseless filter."""
@@ -166,6 +168,7 @@ class BackupService:
             files=tally.copied,
             bytes=tally.size,
             duration_s=seconds,
+            pending=tally.left,
             message_id=job.message_id,
         )
         log.info("backup %s: %s", "goes on" if tally.rest else "done", tally.text)

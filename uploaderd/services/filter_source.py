@@ -50,7 +50,13 @@ class FilterSource:
         self._clock_ahead_s = clock_ahead_s
         self._beat = beat
         self._due: dict[bytes, int] = {}
+        self._passed = self._left_out = 0
         self._spent = 0
+
+    @property
+    def left(self) -> int:
+        """How many files were found and not brought, those among them that may still be written."""
+        return self._passed + len(self._due) + self._left_out
 
     def batches(self, size: int) -> Iterator[list[Sound | Refused]]:
         """The files to fetch, in the filter's order, up to `size` at a time; refusals first.
@@ -61,6 +67,8 @@ class FilterSource:
         result = self._discovery(None)
         while True:
             every: list[Sound | Refused] = [*result.refused, *result.found]
+            self._passed += len(self._due)
+            self._left_out = result.unfinished + result.postponed
             self._due = {file.path: file.size for file in result.found}
             for start in range(0, len(every), size):
                 yield every[start : start + size]

@@ -57,6 +57,7 @@ class IndexSource:
         self._beat = beat
         self.settled: set[bytes] = set()
         """Paths whose lines may leave the index."""
+        self.left = 0
 
     @property
     def lost(self) -> bool:
@@ -176,6 +177,6 @@ def opened(
             )
             yield source
             flag.confirm()
-            index.remove(sftp, agent, source.settled)
+            _, source.left = index.remove(sftp, agent, source.settled)
             crash_points.reached("halt-flag-lowered:before")
         crash_points.reached("halt-flag-lowered:after")

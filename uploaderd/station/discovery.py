@@ -59,6 +59,8 @@ class Discovery:
     """Files that were listed."""
     unfinished: int = 0
     """Files that match and were too young."""
+    postponed: int = 0
+    """Files that the limit left out."""
     more: bool = False
     """Whether files were left out by the limit or the budget."""
     spent: bool = False
@@ -109,11 +111,11 @@ def find(
     if wanted.mode is Mode.LAST:
         files = [file for batch in _batches(files) for file in _unknown(batch, known)]
     else:
-        result.more = chosen.offered > len(files)
+        result.postponed = chosen.offered - len(files)
     result.found = _within_budget(files, wanted.max_total_bytes)
     result.spent = len(result.found) < len(files)
     result.last = chosen.last
-    result.more = result.more or result.spent
+    result.more = result.postponed > 0 or result.spent
     return result
 
 

@@ -65,7 +65,9 @@ def _read(sftp: paramiko.SFTPClient, path: bytes, parse: Parse) -> Iterator[Line
 def remove(
     sftp: paramiko.SFTPClient, config: AgentConfig, done: Container[bytes]
 ) -> tuple[int, int]:
-    """Rewrite both indexes without what is in `done`; the (removed, left) lines of both together.
+    """Rewrite both indexes without what is in `done`; how many lines (went, are left).
+
+    Both name the same files, so what is left are the lines of the longer one.
 
     What the agent added since `entries` stays: an index is read again, and replaced by an atomic
     rename. If the agent wrote into the old index meanwhile (it does not rename), the old one is
@@ -73,7 +75,7 @@ def remove(
     """
     first = _rewrite(sftp, config.index, done, parse_first)
     second = _rewrite(sftp, config.second_index, done, parse_second)
-    return first[0] + second[0], first[1] + second[1]
+    return first[0] + second[0], max(first[1], second[1])
 
 
 def sweep(sftp: paramiko.SFTPClient, config: AgentConfig) -> None:

@@ -11,6 +11,7 @@ import pytest
 from lab.sshd import Sshd
 from tests.integration.services.agentless import HOST, Agentless
 from uploaderd.catalog import Catalog
+from uploaderd.catalog.status import host_status
 from uploaderd.errors import AgentMissing, MessageError, RemoteFileError
 from uploaderd.repository.layout import Repository
 
@@ -78,6 +79,14 @@ def test_slices_follow_until_the_budget_is_spent(place: Agentless) -> None:
     for day in range(1, 6):
         place.write(f"f{day}.bin", 1000, age_s=day * 86_400)
     assert all_slices(place, place.message(max_total_gb=3e-6)) == [["f4.bin", "f5.bin"], ["f3.bin"]]
+
+
+def test_the_status_tells_how_many_files_were_seen_and_not_brought(place: Agentless) -> None:
+    for day in range(1, 4):
+        place.write(f"f{day}.bin", 1000, age_s=day * 86_400)
+    place.write("young.bin", 1000, age_s=0)
+    place.backup(place.message(), slice_files=2)
+    assert host_status(place.catalog, HOST)["pending_backup"] == 2
 
 
 def test_a_rediscovery_in_slices_comes_to_its_end(place: Agentless) -> None:

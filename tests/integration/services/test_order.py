@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from lab.station import DEPLOYED_AGENT, IMPROVED_AGENT
-from tests.integration.services.harness import Site
+from tests.integration.services.harness import HOST, Site
+from uploaderd.catalog.status import host_status
 
 AGES_H = {"a.bin": 3, "b.bin": 5, "c.bin": 1, "d.bin": 4, "e.bin": 2}
 
@@ -32,8 +33,12 @@ def slices(site: Site, count: int, **behaviour: object) -> list[list[str]]:
 @pytest.mark.parametrize("agent", [DEPLOYED_AGENT, IMPROVED_AGENT], ids=lambda path: path.stem)
 def test_the_oldest_files_come_first_slice_by_slice(site: Site, agent: Path) -> None:
     written(site, agent)
-    came = slices(site, 3)
+    came, pending = [], []
+    for _ in range(3):
+        came += slices(site, 1)
+        pending.append(host_status(site.catalog, HOST)["pending_backup"])
     assert [sorted(each) for each in came] == [["b.bin", "d.bin"], ["a.bin", "e.bin"], ["c.bin"]]
+    assert pending == [3, 1, 0]
     assert site.left() == b""
 
 
