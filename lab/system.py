@@ -36,6 +36,7 @@ class System:
     database: database.Database
     daemon: subprocess.Popen[bytes] | None = None
     instances: dict[str, int] = field(default_factory=dict)
+    workers: dict[str, int] = field(default_factory=lambda: {"host-request": 16})
     behaviour: dict[str, dict[str, Any]] = field(default_factory=dict)
     daemon_settings: dict[str, Any] = field(default_factory=dict)
     """Further keys of `config.json`."""
@@ -107,6 +108,7 @@ class System:
             "service": service,
             "enabled": True,
             "instances": self.instances.get(service, 1),
+            "workers": self.workers.get(service, 1),
             "behaviour": {**behaviour, **self.behaviour.get(service, {})},
             "database": {
                 "host": base.host,

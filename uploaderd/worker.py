@@ -6,6 +6,7 @@ It ends by itself when it is asked to (SIGTERM) and when its supervisor is gone.
 from __future__ import annotations
 
 import argparse
+import ctypes
 import faulthandler
 import importlib
 import importlib.metadata
@@ -35,6 +36,8 @@ from uploaderd.supervisor.reports import Reporter
 
 log = logging.getLogger(__name__)
 
+_PR_SET_PDEATHSIG = 1
+
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs one instance until it is told to stop; gives the exit status."""
@@ -44,6 +47,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--instance", type=int, default=1)
     parser.add_argument("--supervisor-fd", type=int, help="socket to the supervisor")
     arguments = parser.parse_args(argv)
+    _wake_when_the_supervisor_ends()
     connection = None
     texts: dict[str, str] = {}
     if arguments.supervisor_fd is not None:
@@ -133,6 +137,14 @@ def _observed(handle: Callable[[Any], None], reporter: Reporter) -> Callable[[An
                 reporter.event(outgoing.routing_key, json.loads(outgoing.body))
 
     return observed
+
+
+def _wake_when_the_supervisor_ends() -> None:
+    """Has the kernel send SIGCONT then: a process that is stopped (SIGSTOP) cannot see it end.
+
+    A process that runs does not notice the signal. prctl(2) cannot fail for a valid signal.
+    """
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGCONT, 0, 0, 0)
 
 
 def _first_line(connection: socket.socket) -> dict[str, str]:

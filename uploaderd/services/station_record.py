@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from uploaderd import clock, crash_points
@@ -103,9 +104,18 @@ def note(catalog: Catalog, station: Station, event: str, **details: Any) -> None
     Raises:
         CatalogError: the database cannot be reached.
     """
-    row = HostEventRow(station.host_id, event, host_uid=station.host_uid, **details)
+    write_event(partial(catalog.insert, "host_events"), event_of(station, event, **details))
+
+
+def event_of(station: Station, event: str, **details: Any) -> HostEventRow:
+    """An event as of now, which `write_event` records."""
+    return HostEventRow(station.host_id, event, host_uid=station.host_uid, **details)
+
+
+def write_event(insert: Callable[[Sequence[HostEventRow]], None], row: HostEventRow) -> None:
+    """Records an event by `insert`, which returns when the database has the rows."""
     crash_points.reached("event-row:before")
-    catalog.insert("host_events", [row])
+    insert([row])
     crash_points.reached("event-row:after")
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ import pytest
 
 from lab import ports
 from tests.integration.services import harness
+from uploaderd import crash_points
 from uploaderd.catalog.client import Catalog
 from uploaderd.errors import CatalogError, MessageError
 from uploaderd.services import station_record as record
@@ -146,3 +148,50 @@ def test_a_stop_gives_up_the_backup_that_waits_and_the_next_request_asks_for_ano
     assert record.was_stopped(catalog, station, backup["asked_at"])
     (again,) = harness.run(service, REQUEST).bodies("host.backup")
     assert not record.was_stopped(catalog, station, again["asked_at"])
+
+
+def test_of_requests_that_come_at_once_one_asks_for_the_backup(
+    service: HostRequestService, catalog: Catalog
+) -> None:
+    harness.run(service, {**REQUEST, "query_tag": "catalog"})
+    with ThreadPoolExecutor(12) as workers:
+        posts = list(workers.map(lambda _: harness.run(service, REQUEST), range(12)))
+    assert sum(len(post.messages) for post in posts) == 1
+    assert all(len(post.replies) == 1 for post in posts)
+    rows = catalog.query("SELECT count() AS times FROM host_events WHERE event = 'request'")
+    assert rows[0]["times"] == 1
+
+
+def test_a_backup_is_safe_before_anything_says_that_it_is_on_its_way(
+    service: HostRequestService, catalog: Catalog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Crash(Exception):
+        """Stands for the end of the process."""
+
+    def crash(point: str) -> None:
+        if point == "event-row:before":
+            raise Crash
+
+    first, again = harness.Post(), harness.Post()
+    with monkeypatch.context() as patch:
+        patch.setattr(crash_points, "reached", crash)
+        with pytest.raises(Crash):
+            harness.run(service, REQUEST, first)
+    harness.run(service, REQUEST, again)
+    ids = [[one.message_id for one in post.messages] for post in (first, again)]
+    assert [len(each) for each in ids] == [1, 1]
+    assert harness.run(service, REQUEST).messages == []
+
+
+def test_events_of_several_requests_share_an_insert(
+    service: HostRequestService, catalog: Catalog
+) -> None:
+    with ThreadPoolExecutor(12) as workers:
+        asked = [{**REQUEST, "host_id": n, "query_tag": "metrics"} for n in range(1, 25)]
+        list(workers.map(lambda body: harness.run(service, body), asked))
+    rows = catalog.query(
+        "SELECT uniqExact(host_id) AS stations, uniqExact(_part) AS blocks FROM host_events"
+        " WHERE event = 'check'"
+    )
+    assert rows[0]["stations"] == 24
+    assert rows[0]["blocks"] < 24
