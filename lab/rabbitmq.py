@@ -8,6 +8,7 @@ queue's metadata, which was not yet on disk.
 from __future__ import annotations
 
 import base64
+import contextlib
 import dataclasses
 import json
 import os
@@ -142,7 +143,9 @@ class Broker:
     def kill(self) -> None:
         """Ends it as a power cut would: SIGKILL to every process of it."""
         if self.process is not None:
-            os.killpg(self.process.pid, signal.SIGKILL)
+            # It may have ended by itself.
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self.process.pid, signal.SIGKILL)
         self._reap()
 
     def _signal_erlang(self, number: signal.Signals) -> None:

@@ -21,6 +21,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from lab.ports import free_ports
+
 SSHD = "/usr/sbin/sshd"
 START_S = 30.0
 
@@ -99,7 +101,7 @@ def start(
     make_key(key_file, "ed25519")
     config = folder / "sshd_config"
     for _attempt in range(5):
-        port = _free_port()
+        port = free_ports(1)[0]
         config.write_text(_config(folder, port, (host_key, key_file), home, options))
         process = _launch(folder, config, accounts, passwords)
         server = Sshd(folder, port, accounts, key_file, host_key, passwords, process, config)
@@ -214,14 +216,6 @@ def make_key(path: Path, kind: str) -> None:
     if path.exists():
         return
     subprocess.run(["ssh-keygen", "-q", "-t", kind, "-N", "", "-f", str(path)], check=True)
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    assert isinstance(port, int)
-    return port
 
 
 def _await_banner(server: Sshd) -> None:

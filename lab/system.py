@@ -17,6 +17,7 @@ from typing import Any
 import pika
 
 from lab import database, rabbitmq
+from lab.ports import free_ports
 from uploaderd.broker import access
 from uploaderd.catalog.client import Catalog
 from uploaderd.catalog.migrate import migrate
@@ -236,7 +237,8 @@ def start(folder: Path, environment: Mapping[str, str] | None = None) -> System:
     folder.mkdir(parents=True, exist_ok=True)
     broker = rabbitmq.start(folder / "broker")
     try:
-        base = database.start(folder / "database", environment=environment)
+        (port,) = free_ports(1)
+        base = database.start(folder / "database", port, environment=environment)
     except BaseException:
         broker.stop()
         raise

@@ -78,7 +78,7 @@ def run(folder: Path, count: int, seed: int) -> dict[str, Any]:
         work = Workload(here)
         lanes.start()
         try:
-            while lanes.busy:
+            while lanes.busy and not lanes.failures:
                 work.turn()
                 _say(f"{lanes.injected.total()} of {count} faults, {work.text}")
         finally:

@@ -85,6 +85,16 @@ def test_workers_end_by_themselves_when_the_supervisor_is_killed(daemon: Daemon)
     assert len(list(own.glob("drained.*"))) == 2
 
 
+def test_a_frozen_worker_too_ends_when_the_supervisor_is_killed(daemon: Daemon) -> None:
+    own = daemon.service("one")
+    daemon.start()
+    pid = daemon.wait_for("one", "running")
+    os.kill(pid, signal.SIGSTOP)
+    daemon.signal(signal.SIGKILL)
+    until(lambda: not alive(pid), "the end of the worker")
+    assert (own / f"drained.{pid}").exists()
+
+
 def test_a_hung_worker_leaves_its_stacks_and_is_replaced(daemon: Daemon) -> None:
     own = daemon.service("one", limits={"watchdog_s": 3})
     daemon.start()
