@@ -45,7 +45,7 @@ def _to_nobody(_outgoing: Sequence[Outgoing]) -> None:
     return None
 
 
-@dataclass
+@dataclass(slots=True)
 class Job:
     """A valid message at work.
 

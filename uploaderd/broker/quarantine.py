@@ -18,7 +18,7 @@ import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
-from uploaderd.broker.retry import DELIVERED, QuarantinedError, Received
+from uploaderd.broker.retry import ACQUIRED, DELIVERED, QuarantinedError, Received
 
 DEATH_LIMIT = 2
 DELIVERY_LIMIT = 15
@@ -98,7 +98,7 @@ class FlightNotes:
                     count.write(b"x")
 
 
-def refuse_poison(notes: FlightNotes | None, received: Received) -> None:
+def refuse_poison(notes: FlightNotes | None, received: Received, retry_limit: int) -> None:
     """Raises QuarantinedError for a redelivery that costs a process, or a connection, each time."""
     deaths = 0
     if notes is not None:
@@ -110,7 +110,9 @@ def refuse_poison(notes: FlightNotes | None, received: Received) -> None:
             hint="Find out why before it is replayed.",
         )
     count = received.headers.get(DELIVERED, 0)
-    if type(count) is int and count >= DELIVERY_LIMIT:
+    # From RabbitMQ 4.3 on it counts what we gave back as failed, too, and that has its own limit.
+    allowed = DELIVERY_LIMIT + (retry_limit if ACQUIRED in received.headers else 0)
+    if type(count) is int and count >= allowed:
         raise QuarantinedError(
             f"The message was delivered {count} times and never settled.",
             hint="Processes or connections that end while it is at work make it so.",

@@ -12,7 +12,7 @@ import logging
 import queue as queues
 import threading
 import time
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -24,7 +24,7 @@ from uploaderd.broker.job import Job, Outgoing
 from uploaderd.broker.link import Link
 from uploaderd.broker.quarantine import FlightNotes, refuse_poison
 from uploaderd.broker.retry import GiveBack, Outcome
-from uploaderd.broker.session import LostError, Session, Wants
+from uploaderd.broker.session import Done, LostError, Session, Wants
 from uploaderd.config.settings import BrokerSettings, QueueSettings
 from uploaderd.errors import BrokerError, MessageError, UploaderError
 from uploaderd.observe.counters import COUNTERS
@@ -33,6 +33,7 @@ log = logging.getLogger(__name__)
 
 BEAT_S = 1.0
 COALESCE_S = 0.002
+PIECE = 100
 REMEMBERED = 1000
 RESCUE_DELAY_S = 5.0
 
@@ -175,7 +176,7 @@ class Runtime:
                 known = self._unsettled.pop(received.message_id, None)
                 if known is not None:
                     return known
-                refuse_poison(notes, received)
+                refuse_poison(notes, received, self._queue.retry_limit)
             body = messages.decode(delivery.body)
             messages.validate(self._kind, body)
             if not isinstance(body, dict):
@@ -219,11 +220,13 @@ class Runtime:
         self._link.call(functools.partial(delivery.session.publish, [answer], _unheeded))
 
     def _send_now(self, delivery: Delivery, outgoing: Sequence[Outgoing]) -> None:
-        failures: queues.SimpleQueue[BrokerError | None] = queues.SimpleQueue()
-        self._link.call(functools.partial(delivery.session.publish, outgoing, failures.put))
-        while True:
+        results: queues.SimpleQueue[BrokerError | None] = queues.SimpleQueue()
+        pieces = deque(outgoing[at : at + PIECE] for at in range(0, len(outgoing), PIECE))
+        left = len(pieces)
+        self._link.call(functools.partial(self._send_pieces, delivery.session, pieces, results.put))
+        while left:
             try:
-                failure = failures.get(timeout=BEAT_S)
+                failure = results.get(timeout=BEAT_S)
             except queues.Empty:
                 self._on_beat()
                 if delivery.session.alive:
@@ -231,9 +234,16 @@ class Runtime:
                 failure = LostError("The connection to the broker broke before it confirmed.")
             if failure is not None:
                 raise failure
-            return
+            left -= 1
 
     # In the I/O thread
+
+    def _send_pieces(self, session: Session, pieces: deque[Sequence[Outgoing]], done: Done) -> None:
+        """One piece a turn of the loop: the broker works on it while the next one is written."""
+        session.publish(pieces.popleft(), done)
+        if pieces:
+            later = functools.partial(self._send_pieces, session, pieces, done)
+            self._link.call_later(0.0, later)
 
     def _tell_held(self) -> None:
         session = self._link.session

@@ -22,7 +22,8 @@ DELAY_STEPS_S = (1, 5, 15, 60, 300, 900, 3600, 21600)
 """Steps of a delayed publication; a delay is rounded up to one of them."""
 
 UNLIMITED = (1 << 31) - 1
-"""Deliveries of a dead letter: each look at it is one, and RabbitMQ 4 drops after 20 by default."""
+"""Deliveries of a dead letter, of which each look is one, or of a message whose retries the broker
+delays: RabbitMQ 4 drops after 20 by default."""
 
 QUORUM: Mapping[str, Any] = {"x-queue-type": "quorum"}
 
@@ -105,10 +106,12 @@ def delay_step(delay_s: float) -> int:
 
 def _delayed_retry(queue: QueueSettings) -> dict[str, Any]:
     # As arguments and not as a policy: what is given back to a queue without them comes again at
-    # once, and nobody could tell. The broker's delay is the least times the count of deliveries.
+    # once, and nobody could tell. The broker's delay is the least times the count of failures. Our
+    # own limits decide when there were too many; the broker's would drop after 20.
     if queue.retry_by != "broker":
         return {}
     return {
+        "x-delivery-limit": UNLIMITED,
         "x-delayed-retry-type": "all",
         "x-delayed-retry-min": int(min(queue.retry_delays_s) * 1000),
         "x-delayed-retry-max": int(max(queue.retry_delays_s) * 1000),

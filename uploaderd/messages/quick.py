@@ -8,6 +8,7 @@ any other keyword has no quick check.
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -15,11 +16,7 @@ from typing import Any
 Check = Callable[[Any], bool]
 
 _ANNOTATIONS = {"$schema", "title", "description", "default", "examples"}
-_BOUNDS: Mapping[str, Callable[[Any, Any], bool]] = {
-    "minimum": lambda value, bound: value >= bound,
-    "maximum": lambda value, bound: value <= bound,
-    "exclusiveMinimum": lambda value, bound: value > bound,
-}
+_BOUNDS = {"minimum", "maximum", "exclusiveMinimum"}
 _TYPES: Mapping[str, tuple[type, ...]] = {
     "string": (str,),
     "integer": (int,),
@@ -44,7 +41,8 @@ def _scalar(schema: Mapping[str, Any]) -> Check | None:
     # Exact types, by identity: a bool is an int to Python, but not to JSON.
     allowed = frozenset(kind for name in names for kind in _TYPES[name])
     string_ok = _string(schema)
-    bounds = [(_BOUNDS[key], schema[key]) for key in _BOUNDS if key in schema]
+    least, most = schema.get("minimum", -math.inf), schema.get("maximum", math.inf)
+    above = schema.get("exclusiveMinimum", -math.inf)
 
     def check(value: Any) -> bool:
         kind = type(value)
@@ -52,7 +50,7 @@ def _scalar(schema: Mapping[str, Any]) -> Check | None:
             return False
         if kind is str:
             return string_ok(value)
-        return kind is bool or all(holds(value, bound) for holds, bound in bounds)
+        return kind is bool or (least <= value <= most and value > above)
 
     return string_ok if allowed == {str} else check
 

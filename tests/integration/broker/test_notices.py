@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 
@@ -20,12 +20,20 @@ from uploaderd.errors import StationUnreachable
 
 
 @contextlib.contextmanager
-def alarm(broker: Broker) -> Iterator[None]:
+def alarm(broker: Broker) -> Iterator[Callable[[], None]]:
+    """Publishers are blocked until what it gives is called; each way takes rabbitmqctl seconds."""
+    ended: list[bool] = []
+
+    def end() -> None:
+        if not ended:
+            ended.append(True)
+            broker.unblock_publishers()
+
     broker.block_publishers()
     try:
-        yield
+        yield end
     finally:
-        broker.unblock_publishers()
+        end()
 
 
 @pytest.mark.timeout(400)
@@ -52,14 +60,14 @@ def test_while_the_broker_blocks_publishers_nothing_is_acknowledged_and_nothing_
         channel.queue_bind("p", vhost.exchange, "catalog.publish")
     client.publish(BODY, count=20)
     queue = dataclasses.replace(QUEUE, prefetch=20)
-    with alarm(broker), running(vhost, handle, queue) as runtime:
+    with alarm(broker) as end_alarm, running(vhost, handle, queue) as runtime:
         consuming.append(runtime)
         wait_for(lambda: len(handled) == 20 and blocked())
         session = runtime._link.session
         assert session is not None
         wait_for(lambda: session._held)
         assert not session.idle
-        broker.unblock_publishers()
+        end_alarm()
         wait_for(lambda: session.idle)
     assert client.depth("backup") == 0
     assert client.depth("p") == 20

@@ -8,7 +8,8 @@ import pytest
 
 from uploaderd.broker import retry, topology
 from uploaderd.broker.features import Features
-from uploaderd.broker.retry import GiveBack, Received
+from uploaderd.broker.quarantine import refuse_poison
+from uploaderd.broker.retry import GiveBack, QuarantinedError, Received
 from uploaderd.config.settings import BrokerSettings, QueueSettings
 from uploaderd.errors import CatalogError, MessageError
 
@@ -89,7 +90,18 @@ def test_the_queue_has_the_delay_as_argument_only_if_the_broker_is_to_see_to_it(
     assert arguments(QueueSettings(name="backup", bindings=())) == {"x-queue-type": "quorum"}
     assert arguments(QUEUE) == {
         "x-queue-type": "quorum",
+        "x-delivery-limit": topology.UNLIMITED,
         "x-delayed-retry-type": "all",
         "x-delayed-retry-min": 5000,
         "x-delayed-retry-max": 600_000,
     }
+
+
+def test_what_was_given_back_as_failed_is_no_poison_below_its_own_limit() -> None:
+    old = {"x-delivery-count": 15}
+    new = {**old, "x-acquired-count": 15}
+    with pytest.raises(QuarantinedError, match="15 times"):
+        refuse_poison(None, Received(b"", "1", headers=old), 5)
+    refuse_poison(None, Received(b"", "1", headers=new), 5)
+    with pytest.raises(QuarantinedError, match="20 times"):
+        refuse_poison(None, Received(b"", "1", headers=new | {"x-delivery-count": 20}), 5)
