@@ -221,12 +221,19 @@ def _consumers(asking: pika.BlockingConnection, queue: str) -> int:
 
 @contextlib.contextmanager
 def running(folder: Path, environment: Mapping[str, str] | None = None) -> Iterator[System]:
-    """A system whose catalog is made and whose configuration is written; no daemon yet."""
+    """A system whose catalog is made and whose configuration is written; no daemon yet.
+
+    At the end the broker is killed, for an orderly end takes seconds: its files are of no use then.
+    """
     system = start(folder, environment)
     try:
         yield system
     finally:
-        system.stop()
+        try:
+            system.stop_daemon()
+        finally:
+            system.broker.kill()
+            system.database.stop()
 
 
 def start(folder: Path, environment: Mapping[str, str] | None = None) -> System:
