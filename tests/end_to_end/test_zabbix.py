@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import signal
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,8 +18,9 @@ import pytest
 
 from lab import zabbix
 from lab.ports import free_ports
+from lab.system import System
 from lab.zabbix import Zabbix
-from tests.end_to_end.truth import UID, Site, site, wait_until
+from tests.end_to_end.truth import UID, Site, signal_service, site, wait_until
 from tests.fixtures.check import one_file
 from tests.unit.zabbix.keys import ANSWER_KEYS
 
@@ -29,15 +31,15 @@ PATIENCE_S = 150
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 
-@dataclass(frozen=True)
+@dataclass
 class Watched:
     """A system with a station, and the Zabbix that knows both as hosts."""
 
     zabbix: Zabbix
     site: Site
-    station: str
+    station: str = ""
     """Zabbix's id of the station, which is our `host_id`, too."""
-    daemon: str
+    daemon: str = ""
 
     def values(self, host: str) -> dict[str, str]:
         """The newest value of each item of a host that has one, by the item's key."""
@@ -63,6 +65,40 @@ class Watched:
             raise AssertionError(f"no values of {missing}; {self.errors(host)}") from error
         return self.values(host)
 
+    def add_host(self, name: str, template: str, **macros: str) -> str:
+        """A host with a template; gives its id."""
+        output = {"filter": {"host": template}, "output": ["templateid"]}
+        groups = self.zabbix.call("hostgroup.get", {"filter": {"name": "Discovered hosts"}})
+        address = {"type": 1, "main": 1, "useip": 1, "ip": "127.0.0.1", "dns": "", "port": "10050"}
+        made: dict[str, Any] = {
+            "host": name,
+            "groups": [{"groupid": groups[0]["groupid"]}],
+            "interfaces": [address],
+            "templates": self.zabbix.call("template.get", output),
+        }
+        identity: str = self.zabbix.call("host.create", made)["hostids"][0]
+        self.set_macros(identity, **macros)
+        return identity
+
+    def set_macros(self, host: str, **values: str) -> None:
+        """Gives macros of a host these values, `A_B` being `{$UPLOADERD.A.B}`."""
+        for key, value in values.items():
+            name = f"{{$UPLOADERD.{key.replace('_', '.')}}}".replace("HOST.ID", "HOST_ID")
+            query = {"hostids": host, "filter": {"macro": name}}
+            for old in self.zabbix.call("usermacro.get", query):
+                self.zabbix.call("usermacro.delete", [old["hostmacroid"]])
+            made = {"hostid": host, "macro": name, "value": value}
+            self.zabbix.call("usermacro.create", made)
+
+    def await_problem(self, host: str, name: str) -> dict[str, str]:
+        """The tags of a trigger of a host, once it has fired."""
+        try:
+            wait_until(lambda: name in self.problems(host), PATIENCE_S)
+        except AssertionError as error:
+            said = f"{sorted(self.problems(host))}; {self.values(host)}; {self.errors(host)}"
+            raise AssertionError(f"not fired: {name}; {said}") from error
+        return self.problems(host)[name]
+
     def errors(self, host: str) -> dict[str, str]:
         """What Zabbix says about items that it cannot make sense of."""
         items = self.zabbix.call("item.get", {"hostids": host, "output": ["key_", "error"]})
@@ -81,14 +117,13 @@ def watched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Watched]:
         server = zabbix.start(folder / "server", environment)
         ending.callback(server.stop)
         here = ending.enter_context(site(folder))
-        port = free_ports(1)[0]
-        here.system.daemon_settings["http"] = {"enabled": True, "port": port}
+        here.system.daemon_settings["http"] = {"enabled": True, "port": free_ports(1)[0]}
         here.system.configure()
         config.write_text(json.dumps({"rabbitmq": broker_section(here)}))
         one_file(server.scripts / "uploaderd-zabbix-request")
         here.system.start_daemon()
         here.measure(2)
-        yield Watched(server, here, *operator(server, here, port))
+        yield operator(server, here)
 
 
 def broker_section(here: Site) -> dict[str, Any]:
@@ -96,44 +131,24 @@ def broker_section(here: Site) -> dict[str, Any]:
     return {"port": broker.port, "user": "lab", "password": broker.password}
 
 
-def operator(server: Zabbix, here: Site, port: int) -> tuple[str, str]:
-    """What the README tells operators to do; gives the ids of the station and of the daemon."""
+def operator(server: Zabbix, here: Site) -> Watched:
+    """What the README tells operators to do."""
     for name in ("template_uploaderd.yaml", "media_uploaderd.yaml"):
         server.load(FOLDER / name)
-    found = server.call("template.get", {"search": {"host": "uploaderd "}, "output": ["host"]})
-    templates = {each["host"]: each["templateid"] for each in found}
-    group = server.call("hostgroup.create", {"name": "Stations"})["groupids"][0]
+    watched = Watched(server, here)
+    way = {"PORT": str(here.server.port), "USER": here.server.user, "TIMEOUT": "8"}
+    watched.station = watched.add_host(UID, "uploaderd station", **way, INTERVAL="1h")
+    watched.set_macros(watched.station, HOST_ID=watched.station)
+    watched.set_macros(watched.station, INTERVAL=INTERVAL)
+    watched.daemon = add_daemon(watched, "uploaderd server")
+    return watched
 
-    def host(name: str, template: str, macros: dict[str, str]) -> str:
-        address = {"type": 1, "main": 1, "useip": 1, "ip": "127.0.0.1", "dns": "", "port": "10050"}
-        made: dict[str, Any] = {
-            "host": name,
-            "groups": [{"groupid": group}],
-            "interfaces": [address],
-            "templates": [{"templateid": templates[template]}],
-            "macros": [{"macro": f"{{${key}}}", "value": value} for key, value in macros.items()],
-        }
-        identity: str = server.call("host.create", made)["hostids"][0]
-        return identity
 
-    macros = {
-        "UPLOADERD.PORT": str(here.server.port),
-        "UPLOADERD.USER": here.server.user,
-        "UPLOADERD.INTERVAL": "1h",
-        "UPLOADERD.TIMEOUT": "8",
-    }
-    station = host(UID, "uploaderd station", macros)
-    number = {"hostid": station, "macro": "{$UPLOADERD.HOST_ID}", "value": station}
-    server.call("usermacro.create", number)
-    known = server.call("usermacro.get", {"hostids": station, "output": ["macro"]})
-    pace = next(m["hostmacroid"] for m in known if m["macro"] == "{$UPLOADERD.INTERVAL}")
-    server.call("usermacro.update", {"hostmacroid": pace, "value": INTERVAL})
-    macros = {
-        "UPLOADERD.URL": f"http://127.0.0.1:{port}",
-        "UPLOADERD.DAEMON.INTERVAL": INTERVAL,
-        "UPLOADERD.DISK.INTERVAL": INTERVAL,
-    }
-    return station, host("uploaderd server", "uploaderd daemon", macros)
+def add_daemon(watched: Watched, name: str, **more: str) -> str:
+    """A host for the machine that the daemon runs on."""
+    port = watched.site.system.daemon_settings["http"]["port"]
+    macros = {"URL": f"http://127.0.0.1:{port}", "DAEMON_INTERVAL": INTERVAL}
+    return watched.add_host(name, "uploaderd daemon", **macros, DISK_INTERVAL=INTERVAL, **more)
 
 
 def test_every_key_of_the_answer_arrives_at_its_item(watched: Watched) -> None:
@@ -210,9 +225,82 @@ def test_a_dead_letter_fires_a_trigger(watched: Watched) -> None:
     watched.site.system.broker.api(
         "POST", "exchanges/%2F/uploaderd/publish", {**bad, "properties": {}}
     )
-    name = "host-request has dead letters"
-    wait_until(lambda: name in watched.problems(watched.daemon), PATIENCE_S)
-    assert watched.problems(watched.daemon)[name] == {"scope": "data"}
+    tags = watched.await_problem(watched.daemon, "host-request has dead letters")
+    assert tags == {"scope": "data"}
+
+
+def test_a_stale_halt_flag_fires_a_trigger(watched: Watched) -> None:
+    watched.set_macros(watched.station, FLAG="5s")
+    watched.set_macros(watched.daemon, FLAG="5s")
+    watched.site.station.flag.write_text("the technician\n")
+    try:
+        name = f"The halt flag of {UID} is stale: it has been there for 5s"
+        assert watched.await_problem(watched.station, name)["scope"] == "availability"
+        tags = watched.await_problem(watched.daemon, f"The halt flag of {UID} is stale")
+        assert tags == {"scope": "availability", "station": UID}
+    finally:
+        watched.site.station.flag.unlink()
+
+
+def test_failing_backups_fire_triggers_that_tell_of_one_and_of_many(watched: Watched) -> None:
+    watched.set_macros(watched.station, FAILING="5s")
+    watched.set_macros(watched.daemon, ERRORS="0")
+    keys = watched.site.server.key_file.with_suffix(".pub")
+    known = keys.read_text()
+    keys.write_text("")
+    try:
+        watched.await_problem(watched.station, f"The last backup of {UID} failed")
+        watched.await_problem(watched.station, f"Backups of {UID} have failed for 5s")
+        watched.await_problem(watched.daemon, f"The last backup of {UID} has failed")
+        watched.await_problem(watched.daemon, "Errors of the stations are growing")
+    finally:
+        keys.write_text(known)
+
+
+def test_a_silent_station_fires_triggers(watched: Watched) -> None:
+    watched.site.server.stop()
+    system = watched.site.system
+    system.daemon_settings["status"] = {"station_silent_h": 0.001}
+    system.configure()
+    assert system.daemon is not None
+    system.daemon.send_signal(signal.SIGHUP)
+    watched.set_macros(watched.station, SILENT="5s", BACKUP_AGE="5s")
+    try:
+        watched.await_problem(watched.station, f"{UID} has been silent for 5s")
+        watched.await_problem(watched.station, f"No backup of {UID} for 5s")
+        watched.await_problem(watched.daemon, f"{UID} is silent")
+    finally:
+        watched.site.server.restart()
+
+
+def test_a_queue_that_does_not_move_and_a_disk_that_fills_fire_triggers(watched: Watched) -> None:
+    system = watched.site.system
+    system.database.process.send_signal(signal.SIGSTOP)
+    try:
+        # Frozen with a message in hand, so that nobody tries again and none is younger.
+        system.fire("publish", dataset="all")
+        wait_until(lambda: waited_s(system, "publish") is not None)
+        assert signal_service(system, "publish", signal.SIGSTOP)
+        # Triggers over five minutes see no younger value on a host that is new.
+        tight = {"QUEUE_AGE": "1s", "DISK_DAYS": "3651", "DISK_FREE": "1.1"}
+        late = add_daemon(watched, "uploaderd server again", **tight)
+        watched.await_problem(late, "Messages of publish have waited for more than 1s")
+        folder = system.repository
+        watched.await_problem(late, f"The disk of {folder} is full in less than 3651 days")
+        watched.await_problem(late, f"The disk of {folder} is nearly full")
+        watched.await_problem(late, "uploaderd is degraded")
+        watched.await_problem(late, "The catalog of uploaderd cannot be asked")
+    finally:
+        system.database.process.send_signal(signal.SIGCONT)
+        signal_service(system, "publish", signal.SIGCONT)
+
+
+def waited_s(system: System, service: str) -> float | None:
+    """The age of a service's oldest message, as the daemon knows it."""
+    told = json.loads((system.folder / "run" / "status.json").read_text())
+    found: dict[str, Any] = next(each for each in told["services"] if each["service"] == service)
+    age: float | None = found["activity"]["oldest_s"]
+    return age
 
 
 def test_a_silent_daemon_fires_a_trigger_whose_webhook_publishes_a_request(
@@ -225,8 +313,7 @@ def test_a_silent_daemon_fires_a_trigger_whose_webhook_publishes_a_request(
         call("usermacro.createglobal", macro)
     notify_admin(watched)
     watched.site.system.stop_daemon()
-    name = f"uploaderd does not answer for {UID}"
-    wait_until(lambda: name in watched.problems(watched.station), PATIENCE_S)
+    watched.await_problem(watched.station, f"uploaderd does not answer for {UID}")
 
     def alert() -> dict[str, str]:
         alerts = call("alert.get", {"output": ["status", "error"], "hostids": watched.station})

@@ -134,7 +134,7 @@ def test_amqpfire_is_installed_alone_and_works(packages: Packages, root: Root) -
     root.run("cp", "/usr/bin/uploaderd-zabbix-request", "/usr/local/bin/check")
     root.rpm("-e", "amqpfire")
     assert root.run("sh", "-c", "ls -d /usr/lib/amqpfire", check=False).returncode
-    alone = json.loads(root.run("check", "host_uid=x", "host_port=70000").stdout)
+    alone = json.loads(root.run("/usr/local/bin/check", "host_uid=x", "host_port=70000").stdout)
     assert "host_port is 70000" in alone["message_query"]
 
 

@@ -1,7 +1,7 @@
 """The commands in the documentation.
 
-A block marked `console` holds commands behind `$ `, which tests run on a system of their own; one
-marked `sh` holds commands for a machine with systemd or servers of its own, which are not run.
+A block marked `console` holds commands behind `$ `, which tests run on a system of their own. One
+marked `sh` holds what cannot be run there; its first line is a comment that says what it needs.
 """
 
 from __future__ import annotations
