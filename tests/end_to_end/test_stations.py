@@ -104,4 +104,4 @@ def test_a_station_is_looked_at_by_message_by_request_and_by_command(here: Site)
 
     wait_until(lambda: states() == ["online", "halted", "offline"])
     status = here.system.ask("host-request", query_tag="catalog", host_id=HOST)
-    assert "refuses connections" in status["host_check_error"]
+    assert "refuses connections" in status["host_check_message"]

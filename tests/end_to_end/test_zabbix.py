@@ -22,7 +22,7 @@ from lab.system import System
 from lab.zabbix import Zabbix
 from tests.end_to_end.truth import UID, Site, signal_service, site, wait_until
 from tests.fixtures.check import one_file
-from tests.unit.zabbix.keys import ANSWER_KEYS
+from tests.unit.zabbix.keys import ANSWER_KEYS, OWN_KEYS
 
 FOLDER = Path(__file__).parents[2] / "zabbix"
 INTERVAL = "4s"
@@ -152,7 +152,7 @@ def add_daemon(watched: Watched, name: str, **more: str) -> str:
 
 
 def test_every_key_of_the_answer_arrives_at_its_item(watched: Watched) -> None:
-    wanted = {f"uploaderd.{key}" for key in ANSWER_KEYS}
+    wanted = {f"uploaderd.{key}" for key in ANSWER_KEYS | OWN_KEYS}
 
     def read() -> bool:
         values = watched.values(watched.station)
@@ -243,7 +243,7 @@ def test_a_stale_halt_flag_fires_a_trigger(watched: Watched) -> None:
 
 
 def test_failing_backups_fire_triggers_that_tell_of_one_and_of_many(watched: Watched) -> None:
-    watched.set_macros(watched.station, FAILING="5s")
+    watched.set_macros(watched.station, FAILING="5s", ERRORS="1")
     watched.set_macros(watched.daemon, ERRORS="0")
     keys = watched.site.server.key_file.with_suffix(".pub")
     known = keys.read_text()
@@ -251,6 +251,7 @@ def test_failing_backups_fire_triggers_that_tell_of_one_and_of_many(watched: Wat
     try:
         watched.await_problem(watched.station, f"The last backup of {UID} failed")
         watched.await_problem(watched.station, f"Backups of {UID} have failed for 5s")
+        watched.await_problem(watched.station, f"Backup errors of {UID} are growing")
         watched.await_problem(watched.daemon, f"The last backup of {UID} has failed")
         watched.await_problem(watched.daemon, "Errors of the stations are growing")
     finally:

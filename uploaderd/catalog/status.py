@@ -32,23 +32,29 @@ SELECT 'events', {number},
        [argMaxIf(text, at, event IN %(told)s), argMaxIf(outcome, at, event IN %(told)s)],
        [toFloat64(maxIf(at, event = 'backup_done')), toFloat64(maxIf(at, event IN %(waiting)s)),
         toFloat64(maxIf(at, event IN %(ended)s)), toFloat64(now64(3)),
-        toFloat64(argMaxIf(pending, at, pending >= 0))]
+        toFloat64(argMaxIf(pending, at, pending >= 0)),
+        toFloat64(uniqExactIf(at, outcome = 'error' AND event IN %(told)s)),
+        toFloat64(uniqExactIf(at, outcome = 'error'
+                                  AND (event = 'host_check' OR code IN %(away)s)))]
 FROM host_events
 WHERE host_id = {number} AND event IN %(events)s AND at > now() - INTERVAL 400 DAY
 """
 # Events are read as they lie: a repeated one changes neither a maximum nor the newest.
 # A union and no join: each part reads by its table's key, and nothing else costs time.
 _ANSWERS = (
-    *("host_files", "pending_host_task", "last_host_check", "host_check_error"),
-    *("pending_backup", "last_backup", "backup_error"),
+    *("host_files", "pending_host_task"),
+    *("last_host_check", "host_check_error", "host_check_message"),
+    *("pending_backup", "last_backup", "backup_error", "backup_message"),
     *("pending_processing", "processing_error", "last_processing"),
 )
 _EVENTS: Mapping[str, tuple[str, ...]] = {
     "told": ("backup_done", "backup_failed", "backup_waiting"),
     "waiting": WAITING,
     "ended": ENDED,
-    "events": WAITING + ENDED,
+    "events": (*WAITING, *ENDED, "host_check"),
+    "away": ("unreachable", "authentication", "host_key_changed", "no_agent"),
 }
+"""Names in the query: `away` are the codes of a backup that found no station to work with."""
 
 
 @dataclass(frozen=True)
@@ -71,8 +77,10 @@ def host_status(
 
     Times are Unix seconds as floats. A station that the catalog does not know has a valid answer,
     too. `host_files` counts the files brought here; `pending_backup` those that the
-    last look at the station saw and did not bring;
-    `pending_host_task` is 1 while a request waits or a backup runs. Raises `MessageError` if
+    last look at the station saw and did not bring; `pending_host_task` is 1 while a request waits
+    or a backup runs. `host_check_error` counts the contacts that failed and `backup_error` the
+    attempts at a backup, of the last 400 days; `host_check_message` and `backup_message` say why
+    the last one did, if it did. Raises `MessageError` if
     neither id nor uid is given.
     """
     return standing(catalog, host_id, host_uid).answer
@@ -99,7 +107,7 @@ def standing(catalog: Catalog, host_id: int | None = None, host_uid: str | None 
     parts = {row["part"]: row for row in rows if row["part"] != "files"}
     stages = {row["texts"][0]: row["numbers"] for row in rows if row["part"] == "files"}
     host = _host(number, parts["host"]) if "host" in parts else None
-    _, waiting, ended, now, _ = parts["events"]["numbers"]
+    _, waiting, ended, now, *_ = parts["events"]["numbers"]
     return Standing(
         host=host,
         answer=_answer(number, host, stages, parts["events"]),
@@ -130,16 +138,18 @@ def _answer(
 ) -> dict[str, Any]:
     counts = {stage: int(count) for stage, (count, _) in stages.items()}
     error, outcome = events["texts"]
-    last_backup, waiting, ended, _, left = events["numbers"]
+    last_backup, waiting, ended, _, left, failed, away = events["numbers"]
     return {
         "id_host": number,
         "host_files": sum(counts.values()) - counts.get("discovered", 0),
         "pending_host_task": int(waiting > ended),
         "last_host_check": (host.last_contact.timestamp() if host else 0) or UNKNOWN,
-        "host_check_error": (host.last_error if host else "") or UNKNOWN,
+        "host_check_error": int(away),
+        "host_check_message": (host.last_error if host else "") or UNKNOWN,
         "pending_backup": counts.get("discovered", 0) + int(left),
         "last_backup": last_backup or UNKNOWN,
-        "backup_error": error if outcome == "error" else UNKNOWN,
+        "backup_error": int(failed),
+        "backup_message": error if outcome == "error" else UNKNOWN,
         "pending_processing": counts.get("fetched", 0),
         "processing_error": counts.get("failed", 0) + counts.get("trashed", 0),
         "last_processing": max((last for _, last in stages.values()), default=0) or UNKNOWN,

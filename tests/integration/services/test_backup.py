@@ -248,10 +248,10 @@ def test_every_way_not_to_get_in_is_an_event_and_a_status_that_says_so(
             site.backup(job=Job(body), **behaviour)
         assert site.events()[-1] == (event, error.code)
         status = harness.status_of(site)
-        assert status["backup_error"] == str(raised.value)
+        assert status["backup_message"] == str(raised.value)
         assert "canary" not in str(raised.value)
         site.station.flag.unlink(missing_ok=True)
-    assert status["host_check_error"] == str(raised.value)
+    assert status["host_check_message"] == str(raised.value)
 
 
 def test_a_foreign_flag_is_waited_for_and_never_touched(site: Site) -> None:
@@ -276,7 +276,8 @@ def test_a_limit_that_is_reached_makes_a_backup_wait_and_no_error_of_the_station
     with slots.taken(folder, taken_by, 1, "full"), pytest.raises(StationBusy, match="allowed"):
         site.backup(**limit)
     assert site.events()[-1] == ("backup_waiting", "busy")
-    assert harness.status_of(site)["host_check_error"] in ("", "N/A")
+    assert harness.status_of(site)["host_check_message"] in ("", "N/A")
+    assert harness.status_of(site)["host_check_error"] == 0
     assert len(site.backup(**limit).bodies("file.process")) == 1
 
 

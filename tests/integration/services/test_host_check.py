@@ -91,7 +91,7 @@ def test_a_sound_station_is_online_and_its_answer_says_what_was_found(site: Site
     assert told(post) == [], "a station that is well from the beginning is no news"
     assert site.events() == [("host_check", "online")]
     status = status_of(site)
-    assert status["host_check_error"] == "N/A"
+    assert (status["host_check_error"], status["host_check_message"]) == (0, "N/A")
     assert status["last_host_check"] > time.time() - 600
     assert not site.station.flag.exists()
 
@@ -123,7 +123,8 @@ def test_nobody_at_the_port_is_offline_and_coming_back_is_told_once(
     assert answer(post)["changed"] == 0
     assert answer(post)["since"] == pytest.approx(first["since"], abs=1)
     assert len(told(post)) == 1
-    assert "refuses" in status_of(site)["host_check_error"]
+    assert "refuses" in status_of(site)["host_check_message"]
+    assert status_of(site)["host_check_error"] == 2
     site.server.restart()
     try:
         check(site, post, "back")

@@ -21,6 +21,7 @@ from uploaderd.services.host_request import HostRequestService
 
 KEYS = {
     *("id_host", "host_files", "pending_host_task", "last_host_check", "host_check_error"),
+    *("host_check_message", "backup_message"),
     *("pending_backup", "last_backup", "backup_error", "pending_processing"),
     *("processing_error", "last_processing", "status", "message"),
 }
@@ -121,10 +122,10 @@ def test_a_request_does_not_wipe_out_why_the_last_contact_failed(
     record.remember(catalog, station, error="The station is on fire.")
     for _ in range(2):
         post = harness.run(service, REQUEST)
-        assert post.replies[0]["host_check_error"] == "The station is on fire."
+        assert post.replies[0]["host_check_message"] == "The station is on fire."
     record.remember_contact(catalog, station)
     post = harness.run(service, REQUEST)
-    assert post.replies[0]["host_check_error"] == "N/A"
+    assert post.replies[0]["host_check_message"] == "N/A"
     assert post.replies[0]["last_host_check"] > 1_700_000_000
 
 

@@ -10,3 +10,5 @@ ANSWER_KEYS = frozenset(
         *("status", "message", "request", "status_query", "message_query"),
     }
 )
+OWN_KEYS = frozenset({"host_check_message", "backup_message"})
+"""Further keys, which say in words what the last error was."""

@@ -15,7 +15,7 @@ import pytest
 import yaml
 
 from amqpfire import zabbix
-from tests.unit.zabbix.keys import ANSWER_KEYS
+from tests.unit.zabbix.keys import ANSWER_KEYS, OWN_KEYS
 from uploaderd.station import halt
 
 FOLDER = Path(__file__).parents[3] / "zabbix"
@@ -62,7 +62,7 @@ def test_the_station_has_one_master_item_that_keeps_no_history(templates: dict[s
 def test_every_key_of_the_answer_has_an_item(templates: dict[str, Any]) -> None:
     items = templates["uploaderd station"]["items"]
     paths = {i["preprocessing"][0]["parameters"][0] for i in items if "preprocessing" in i}
-    assert paths == {f"$.{key}" for key in ANSWER_KEYS}
+    assert paths == {f"$.{key}" for key in ANSWER_KEYS | OWN_KEYS}
 
 
 def test_numbers_discard_what_is_unknown(templates: dict[str, Any]) -> None:
