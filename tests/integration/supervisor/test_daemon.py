@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import signal
@@ -163,10 +162,10 @@ def test_a_storm_of_kills_leaves_no_zombie_and_every_instance_running(daemon: Da
     assert daemon.process is not None
     children = Path(f"/proc/{daemon.process.pid}/task/{daemon.process.pid}/children")
     for _ in range(5):
-        for number in (1, 2, 3):
-            pid = daemon.wait_for("one", "running", number)
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
+        running = {number: daemon.wait_for("one", "running", number) for number in (1, 2, 3)}
+        for pid in running.values():
+            os.kill(pid, signal.SIGKILL)
+        for number, pid in running.items():
             daemon.wait_for("one", "running", number, other_than=pid)
     living = {daemon.wait_for("one", "running", number) for number in (1, 2, 3)}
     assert set(map(int, children.read_text().split())) == living
