@@ -7,10 +7,13 @@ Then the workers wait together for one insert of all their events, and acknowled
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import math
+import queue
 import threading
 import time
+from collections.abc import Iterator
 
 from uploaderd.broker.job import Job
 from uploaderd.catalog.client import Catalog
@@ -25,6 +28,8 @@ from uploaderd.services.station_record import Station
 log = logging.getLogger(__name__)
 
 CLOCKS_DIFFER_S = 60.0
+LOOKUPS = 3
+"""Stations that are looked up at a time, each over a connection of its own."""
 GATHER_S = 0.1
 """Time in which events of several requests gather for one insert. No asker waits for it."""
 PASSED_ON = ("passwd", "filter")
@@ -35,7 +40,9 @@ class HostRequestService:
     """Status answers and backup requests."""
 
     def __init__(self, settings: ServiceSettings) -> None:
-        self._catalog = Catalog(settings.database)
+        self._lookups: queue.SimpleQueue[Catalog] = queue.SimpleQueue()
+        for _ in range(LOOKUPS):
+            self._lookups.put(Catalog(settings.database))
         self._writing = Catalog(settings.database)
         self._events = GroupCommit(self._writing, "host_events", max_delay_s=GATHER_S)
         self._lock = threading.Lock()
@@ -55,7 +62,8 @@ class HostRequestService:
         body = job.body
         tag = body.get("query_tag", "backup")
         host_id = int(body["host_id"]) if body.get("host_id") else None
-        found = standing(self._catalog, host_id, body.get("host_uid"))
+        with self._catalog() as catalog:
+            found = standing(catalog, host_id, body.get("host_uid"))
         if host_id is None and found.host is None and tag != "backup":
             # Who only asks about a station that nobody named yet gets that for an answer.
             job.reply(found.answer)
@@ -73,7 +81,17 @@ class HostRequestService:
         """Writes what is gathered, and closes the database connections."""
         self._events.close()
         self._writing.close()
-        self._catalog.close()
+        for _ in range(LOOKUPS):
+            self._lookups.get().close()
+
+    @contextlib.contextmanager
+    def _catalog(self) -> Iterator[Catalog]:
+        """One of the connections, which is nobody else's meanwhile."""
+        catalog = self._lookups.get()
+        try:
+            yield catalog
+        finally:
+            self._lookups.put(catalog)
 
     def _act(self, job: Job, station: Station, tag: str) -> None:
         if tag == "check":
@@ -94,7 +112,8 @@ class HostRequestService:
                 hint="Name it with host_add once; it is remembered.",
             )
         if not _is_known(station, found):
-            record.remember(self._catalog, station)
+            with self._catalog() as catalog:
+                record.remember(catalog, station)
         if self._is_on_its_way(found) or not self._claim(station.host_id, began):
             log.info("a backup of this station is on its way already")
             return
