@@ -62,6 +62,8 @@ def form(statement: str, cluster: str) -> list[str]:
         name, change = match["name"], match["change"]
         if name not in SHARDED:
             return [f"ALTER TABLE {name} {on} {change}"]
+        if change.startswith("MODIFY SETTING"):
+            return [f"ALTER TABLE {name}_local {on} {change}"]
         return [
             f"ALTER TABLE {name}_local {on} {change}",
             f"ALTER TABLE {name} {on} {_CODEC.sub('', change)}",

@@ -1,0 +1,20 @@
+"""What one catalog gets, the other one has: by exports, receipts and nothing else."""
+
+from __future__ import annotations
+
+from tests.integration.exchange.conftest import Pair, differences
+from tests.integration.publishing.rows import fill, spectrum
+
+
+def test_what_came_in_here_is_there_after_the_next_export(pair: Pair) -> None:
+    fill(pair.ours)
+    first = pair.send()
+    (receipt,) = pair.receive()
+    assert (receipt.outcome, receipt.sequence, receipt.rows) == ("loaded", 1, first.rows)
+    assert differences(pair.ours, pair.theirs) == []
+    assert pair.send().text == "nothing new"
+
+    pair.ours.insert("spectra", [spectrum(3, level_max=-1.0), spectrum(999)])
+    assert pair.send().rows == 2
+    assert [one.sequence for one in pair.receive()] == [2]
+    assert differences(pair.ours, pair.theirs) == []

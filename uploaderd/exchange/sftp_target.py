@@ -1,0 +1,130 @@
+"""A target reached by SFTP: exports go into its inbox, receipts are read beside them."""
+
+from __future__ import annotations
+
+import posixpath
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from uploaderd import clock
+from uploaderd.errors import RemoteFileError, UploaderError
+from uploaderd.exchange.export import Manifest, Title
+from uploaderd.exchange.receipts import Receipt
+from uploaderd.exchange.target import Finding
+from uploaderd.exchange.upload import guarded, make_folders, put
+from uploaderd.station import disk
+from uploaderd.station.access import Access
+from uploaderd.station.connection import Connection, connect
+from uploaderd.station.pipelined import content
+
+LARGEST_RECEIPT = 16 << 20
+CLOCK_LIMIT_S = 60.0
+
+
+class SftpTarget:
+    """The inbox of a `receive` service on another server."""
+
+    def __init__(self, access: Access, folder: str, sender: str) -> None:
+        self._access = access
+        self._folder = folder
+        self._sender = sender
+        self._open: Connection | None = None
+
+    @property
+    def connection(self) -> Connection:
+        """Made at first use. Raises StationError."""
+        if self._open is None:
+            self._open = connect(self._access)
+        return self._open
+
+    def __enter__(self) -> SftpTarget:
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        if self._open is not None:
+            self._open.close()
+            self._open = None
+
+    def receipt(self) -> Receipt:
+        """Raises RemoteFileError for one that is damaged."""
+        place = posixpath.join(self._folder, f"{self._sender}.receipt.json")
+        with guarded(self.connection):
+            try:
+                text = content(self.connection.sftp, place, LARGEST_RECEIPT)
+            except FileNotFoundError:
+                return Receipt(self._sender)
+        try:
+            found = Receipt.of_json(text)
+        except ValueError as error:
+            raise RemoteFileError(f"The receipt {place} is damaged: {error}.") from error
+        if found.sender != self._sender:
+            raise RemoteFileError(f"The receipt {place} is for {found.sender}.")
+        return found
+
+    def highest(self) -> int:
+        """By the names in the inbox and among what is kept."""
+        names: list[str] = []
+        with guarded(self.connection):
+            for folder in (self._folder, posixpath.join(self._folder, "kept")):
+                try:
+                    names += self.connection.sftp.listdir(folder)
+                except FileNotFoundError:
+                    continue
+        titles = (Title.of(name.removesuffix(".part")) for name in names)
+        return max((t.sequence for t in titles if t and t.sender == self._sender), default=0)
+
+    def free_bytes(self) -> int | None:
+        """Of the inbox's disk."""
+        with guarded(self.connection):
+            make_folders(self.connection.sftp, self._folder)
+            found = disk.space(self.connection, self._folder.encode())
+        return found[0] if found else None
+
+    def deliver(self, path: Path, manifest: Manifest, beat: Callable[[], None]) -> None:  # noqa: ARG002 - the file tells all
+        """By SFTP into the inbox."""
+        put(self.connection, path, posixpath.join(self._folder, path.name), beat)
+
+    def bring(self, path: Path, name: str, beat: Callable[[], None]) -> None:
+        """A measurement file, to its place below `media`."""
+        put(self.connection, path, posixpath.join(self._folder, "media", name), beat)
+
+    def check(self) -> Iterator[Finding]:
+        """Each step rests on the one before it; the first that fails is the last."""
+        try:
+            yield Finding("connect", True, f"{self.connection.access.address} lets us in")
+            yield self._written_and_read()
+            yield self._clock()
+            yield self._room()
+        except UploaderError as error:
+            yield Finding("connect" if self._open is None else "use", False, str(error))
+
+    def _written_and_read(self) -> Finding:
+        place = posixpath.join(self._folder, f".{self._sender}.check")
+        said = str(time.time_ns()).encode()
+        with guarded(self.connection):
+            sftp = self.connection.sftp
+            try:
+                make_folders(sftp, self._folder)
+                with sftp.open(place, "wb") as file:
+                    file.write(said)
+                same = content(sftp, place, 100) == said
+                sftp.remove(place)
+            except PermissionError as error:
+                return Finding("write", False, f"{self._folder} cannot be written: {error}")
+        text = "written, read back and removed" if same else "what was written reads otherwise"
+        return Finding("write", same, f"{self._folder}: {text}")
+
+    def _clock(self) -> Finding:
+        with guarded(self.connection):
+            said = self.connection.run("date +%s", timeout_s=30.0).output.strip()
+        if not said.isdigit():
+            return Finding("clock", True, "it runs no commands: its clock is not known")
+        ahead = int(said) - clock.seconds()
+        text = f"its clock is {abs(ahead):.0f} s {'ahead' if ahead > 0 else 'behind'}"
+        return Finding("clock", abs(ahead) <= CLOCK_LIMIT_S, text)
+
+    def _room(self) -> Finding:
+        free = self.free_bytes()
+        text = "it does not tell" if free is None else f"{free / 1e6:.0f} MB are free"
+        return Finding("room", True, text)

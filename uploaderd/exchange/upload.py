@@ -1,0 +1,134 @@
+"""One file brought to another server by SFTP: resumable, compared by hash, and there or not there.
+
+It grows as `NAME.part`, is made durable where the server can do that, compared with the server's
+own SHA-256 of it, and renamed over `NAME` in one step (`posix-rename@openssh.com`).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import posixpath
+import shlex
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import paramiko
+from paramiko.sftp import CMD_EXTENDED
+
+from uploaderd import crash_points
+from uploaderd.errors import RemoteFileError, StationUnreachable
+from uploaderd.maintenance.server import digest
+from uploaderd.station.connection import Connection
+from uploaderd.station.pipelined import one
+
+PIECE = 1 << 18
+_ATTEMPTS = 2
+"""A part whose hash is wrong begins anew, once."""
+
+
+@contextmanager
+def guarded(connection: Connection) -> Iterator[None]:
+    """Makes what a broken connection raises a StationUnreachable."""
+    try:
+        yield
+    except (paramiko.SSHException, EOFError, ConnectionError, TimeoutError) as error:
+        raise StationUnreachable(
+            f"The connection to {connection.access.address} broke: {error or 'end of stream'}."
+        ) from error
+
+
+def put(
+    connection: Connection, path: Path, place: str, beat: Callable[[], None] = lambda: None
+) -> None:
+    """Brings a file to `place`, whose folder is made; what is there already is not sent again.
+
+    Raises:
+        StationUnreachable: the connection broke; the next call goes on from there.
+        RemoteFileError: the server cannot write it, or has other bytes than were sent.
+        OSError: our own file cannot be read.
+    """
+    size, sha256 = path.stat().st_size, digest(path)
+    with guarded(connection):
+        sftp = connection.sftp
+        if _size(sftp, place) == size and _hash(connection, place) == sha256:
+            return
+        part = f"{place}.part"
+        make_folders(sftp, posixpath.dirname(place))
+        for _ in range(_ATTEMPTS):
+            _send(sftp, path, part, size, beat)
+            _sync(sftp, part)
+            if _size(sftp, part) == size and _hash(connection, part) == sha256:
+                crash_points.reached("export-sent:before")
+                sftp.posix_rename(part, place)
+                crash_points.reached("export-sent:after")
+                return
+            sftp.remove(part)
+    raise RemoteFileError(
+        f"{connection.access.address} has other bytes in {part} than were sent.",
+        hint="Its disk or something on the way changes them; nothing was put in place.",
+    )
+
+
+def make_folders(sftp: paramiko.SFTPClient, folder: str) -> None:
+    """Makes a folder and those above it. Raises RemoteFileError."""
+    if not folder or _size(sftp, folder) is not None:
+        return
+    make_folders(sftp, posixpath.dirname(folder))
+    try:
+        sftp.mkdir(folder)
+    except OSError as error:
+        if isinstance(error, ConnectionError) or _size(sftp, folder) is None:
+            raise RemoteFileError(f"The folder {folder} cannot be made: {error}.") from error
+
+
+def _send(
+    sftp: paramiko.SFTPClient, path: Path, part: str, size: int, beat: Callable[[], None]
+) -> None:
+    """Sends what the part lacks."""
+    there = _size(sftp, part) or 0
+    if there > size:
+        sftp.remove(part)
+        there = 0
+    try:
+        with path.open("rb") as source, sftp.open(part, "ab") as target:
+            target.set_pipelined(True)
+            source.seek(there)
+            while piece := source.read(PIECE):
+                target.write(piece)
+                beat()
+    except (PermissionError, FileNotFoundError) as error:
+        raise RemoteFileError(f"{part} cannot be written: {error}.") from error
+
+
+def _sync(sftp: paramiko.SFTPClient, part: str) -> None:
+    """Asks the server to bring the bytes to its disk; an old one does not know how."""
+    with sftp.open(part, "r+b") as target:
+        try:
+            one(sftp, CMD_EXTENDED, b"fsync@openssh.com", target.handle)
+        except ConnectionError:
+            raise
+        except OSError:
+            return
+
+
+def _size(sftp: paramiko.SFTPClient, place: str) -> int | None:
+    try:
+        return sftp.stat(place).st_size
+    except FileNotFoundError:
+        return None
+
+
+def _hash(connection: Connection, place: str) -> str:
+    """The server's SHA-256 of a file; read back where it runs no commands."""
+    if connection.hash_tool != "none":
+        said = connection.run(f"sha256sum < {shlex.quote(place)}", timeout_s=600.0)
+        if said.status == 0 and len(word := said.output.split()[:1]) == 1 and len(word[0]) == 64:
+            return word[0].decode("ascii", "replace")
+        connection.hash_tool = "none"
+    sha256 = hashlib.sha256()
+    with connection.sftp.open(place, "rb") as file:
+        file.prefetch()
+        while piece := file.read(PIECE):
+            sha256.update(piece)
+    return sha256.hexdigest()
