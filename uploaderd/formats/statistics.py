@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from uploaderd.formats.histogram import Histogram, bin_edges, bins_for, percentiles
 from uploaderd.formats.model import LevelProfile, LevelStatistics, TraceSummary
 
-CODES_AT_ONCE = 1 << 18
+CODES_AT_ONCE = 1 << 20
 FLOATS_AT_ONCE = 1 << 18
 """Levels that are looked at at once."""
 
@@ -30,8 +30,8 @@ MAX_FLOWS = 128
 
 def summary(levels: NDArray[Any]) -> TraceSummary | None:
     """Min, median, max and sum of one trace's finite levels; `None` if there is none."""
-    finite = np.asarray(levels, np.float64)
-    finite = finite[np.isfinite(finite)]
+    # Finite ones first: a damaged file may hold signalling NaNs, which NumPy warns of in a cast.
+    finite = np.asarray(levels[np.isfinite(levels)], np.float64)
     if not finite.size:
         return None
     return TraceSummary(
@@ -66,6 +66,7 @@ class CodeStatistics:
         self._last: tuple[NDArray[Any], int] | TraceSummary | None = None
         self._step, self._zero = step, zero
         self._edges = bin_edges(points, self.bins)
+        self._widths = np.diff(self._edges)
         self._histogram = Histogram(points, self.bins, span=2 * span, flows=flows)
         self._low = np.full(self.bins, np.iinfo(np.int64).max)
         self._high = np.full(self.bins, np.iinfo(np.int64).min)
@@ -90,20 +91,26 @@ class CodeStatistics:
 
     def _add_part(self, codes: NDArray[Any], shift: int) -> None:
         """Takes one chunk whose traces have the same shift."""
-        starts = self._edges[:-1]
-        low = np.minimum.reduceat(codes.min(axis=0), starts).astype(np.int64)
-        high = np.maximum.reduceat(codes.max(axis=0), starts).astype(np.int64)
+        low = self._over_bins(np.minimum, codes.min(axis=0)).astype(np.int64)
+        high = self._over_bins(np.maximum, codes.max(axis=0)).astype(np.int64)
         sums = _column_sums(codes, max(-int(low.min()), int(high.max())))
         np.minimum(self._low, low + shift, out=self._low)
         np.maximum(self._high, high + shift, out=self._high)
-        self._sum += np.add.reduceat(sums, starts)
-        self._sum += shift * len(codes) * np.diff(self._edges)
+        self._sum += self._over_bins(np.add, sums)
+        self._sum += shift * len(codes) * self._widths
         chosen, weight = codes, 1
         if self._seen >= self._exact:
             chosen, weight = codes[-self._seen % STRIDE :: STRIDE], STRIDE
         self._histogram.add(chosen, shift, weight)
         self._counted += chosen.size
         self._seen += len(codes)
+
+    def _over_bins(self, ufunc: np.ufunc, points: NDArray[Any]) -> NDArray[Any]:
+        """Figures of points put together for each bin."""
+        if self.bins == self.points:
+            return points
+        together: NDArray[Any] = ufunc.reduceat(points, self._edges[:-1])
+        return together
 
     def result(self) -> LevelStatistics | None:
         """The statistics of all that was added; `None` if nothing was."""
@@ -114,7 +121,7 @@ class CodeStatistics:
         profile = percentiles(table, raster)
         profile["min"] = self._low * self._step + self._zero
         profile["max"] = self._high * self._step + self._zero
-        levels = np.diff(self._edges) * self._seen
+        levels = self._widths * self._seen
         profile["mean"] = self._sum / levels * self._step + self._zero
         total = percentiles(table.sum(axis=0, keepdims=True, dtype=np.int64), raster)
         count = self.points * self._seen

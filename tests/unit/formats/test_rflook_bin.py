@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from uploaderd import formats
@@ -102,6 +102,7 @@ def test_bytes_after_the_last_block_are_named(tmp_path: Path) -> None:
     changes=st.lists(st.tuples(st.integers(10, 100_000), st.binary(max_size=30)), max_size=6),
     cut=st.none() | st.integers(15, 30_000),
 )
+@example(version="v.1/1", bits=32, changes=[(697, b"\x00\x81\x7f")], cut=None)  # Signalling NaN.
 def test_a_mutated_file_is_read_or_refused_but_never_crashes(
     tmp_path: Path, version: str, bits: int, changes: list[tuple[int, bytes]], cut: int | None
 ) -> None:

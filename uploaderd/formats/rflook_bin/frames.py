@@ -34,7 +34,7 @@ SMALL: Final = 1 << 14
 """Bytes of a stream that is inflated at once: deflate makes at most 1,032 times as many of them."""
 GZIP_WINDOW: Final = zlib.MAX_WBITS | 16
 """What tells zlib to expect gzip's header and check its end."""
-ROWS: Final = 512
+ROWS: Final = 1024
 """Traces decoded at once."""
 
 
