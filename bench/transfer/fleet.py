@@ -2,11 +2,13 @@
 
 One sshd has an account for every station. Each process has its share of the stations, each on a
 thread of its own as the daemon's workers are, and all are connected before the first file is asked
-for. Memory is the largest resident set that a process had.
+for. Each has loaded what a worker of the backup service loads. Memory is the largest resident set
+that a process had.
 """
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import resource
@@ -106,6 +108,8 @@ def _result(ours: float, name: str, reference: float, unit: str) -> dict[str, ob
 
 def main() -> None:
     """One process: its order on standard input, its use of the machine on standard output."""
+    for name in ("uploaderd.worker", "uploaderd.services.backup"):
+        importlib.import_module(name)
     print("ready", flush=True)
     order = json.load(sys.stdin)
     before = _cpu_s()

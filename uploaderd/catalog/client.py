@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import operator
+import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import fields
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import clickhouse_driver
-import numpy as np
 from clickhouse_driver import errors
 
 from uploaderd.catalog import pinned
@@ -136,7 +136,7 @@ class Catalog:
         sql = f"INSERT INTO {table} ({listed}) VALUES"
         wishes = {
             "insert_block_size": 10_000_000,
-            "use_numpy": bool(columns) and all(isinstance(one, np.ndarray) for one in columns),
+            "use_numpy": bool(columns) and all(map(_is_array, columns)),
         }
         self._guarded(lambda: self._client.execute(sql, columns, columnar=True, settings=wishes))
 
@@ -197,3 +197,9 @@ class Catalog:
                 said, hint="Change the profile of the user, or the table (docs/schema.md)."
             )
         self._verified = True
+
+
+def _is_array(column: object) -> bool:
+    """Whether it is a NumPy array; most processes have none, and are spared NumPy's 14 MB."""
+    numpy = sys.modules.get("numpy")
+    return numpy is not None and isinstance(column, numpy.ndarray)
