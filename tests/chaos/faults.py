@@ -16,10 +16,18 @@ from dataclasses import dataclass
 from lab.crashing import SIGNALS
 from lab.faults import FaultProxy
 from tests.chaos.fleet import Fleet
-from uploaderd.crash_points import POINTS
+from uploaderd.crash_points import STEPS
 
 Act = Callable[[Fleet, random.Random], None]
 AT_POINTS = 0.55
+ELSEWHERE = ("send: ", "receive: ")
+"""Services that need a second installation: `tests/integration/exchange` tries their steps."""
+POINTS = tuple(
+    f"{step}:{when}"
+    for step, meaning in STEPS.items()
+    if not meaning.startswith(ELSEWHERE)
+    for when in ("before", "after")
+)
 CLOCK_STEPS_S = (-86_400, -3_600, -90, -2, 2, 90, 3_600, 86_400)
 
 

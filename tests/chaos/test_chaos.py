@@ -10,7 +10,6 @@ import pytest
 
 from lab.crashing import SIGNALS
 from tests.chaos import faults, run
-from uploaderd.crash_points import POINTS
 
 
 def assert_sound(result: dict[str, Any], count: int) -> None:
@@ -19,7 +18,7 @@ def assert_sound(result: dict[str, Any], count: int) -> None:
     assert result["faults"] == count
     missed = [
         f"{name} at {point}"
-        for point in POINTS
+        for point in faults.POINTS
         for name in SIGNALS
         if f"{name} at {point}" not in result["injected"]
     ]
