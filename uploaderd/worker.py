@@ -26,6 +26,7 @@ from typing import Any
 import setproctitle
 
 from uploaderd import crash_points
+from uploaderd.broker.job import Outgoing
 from uploaderd.broker.runtime import Runtime
 from uploaderd.config import load_daemon, load_service
 from uploaderd.config.settings import DaemonSettings, ServiceSettings
@@ -123,6 +124,14 @@ def _observed(handle: Callable[[Any], None], reporter: Reporter) -> Callable[[An
     """The handler, with its messages counted, its log lines marked and its events reported."""
 
     def observed(job: Any) -> None:
+        send_now = job.send_now
+
+        def sending(outgoing: Sequence[Outgoing]) -> None:
+            send_now(outgoing)
+            _report(outgoing, reporter)
+
+        # What a handler has confirmed is out, even if the job fails afterwards.
+        job.send_now = sending
         host = job.body.get("host_id") or job.body.get("host_uid")
         begun = time.monotonic()
         outcome = "failed"
@@ -132,11 +141,16 @@ def _observed(handle: Callable[[Any], None], reporter: Reporter) -> Callable[[An
                 outcome = "done"
             finally:
                 COUNTERS.observe("message_seconds", time.monotonic() - begun, outcome=outcome)
-        for outgoing in job.outgoing:
-            if outgoing.routing_key.startswith("notify."):
-                reporter.event(outgoing.routing_key, json.loads(outgoing.body))
+        _report(job.outgoing, reporter)
 
     return observed
+
+
+def _report(outgoing: Sequence[Outgoing], reporter: Reporter) -> None:
+    """Tells the supervisor of the events among the messages: it mails them."""
+    for one in outgoing:
+        if one.routing_key.startswith("notify."):
+            reporter.event(one.routing_key, json.loads(one.body))
 
 
 def _wake_when_the_supervisor_ends() -> None:

@@ -12,7 +12,7 @@ import logging
 import math
 import time
 from collections.abc import Callable, Iterable
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, closing
 from functools import partial
 from itertools import takewhile
 
@@ -39,6 +39,8 @@ from uploaderd.station.connection import Connection, connect
 
 log = logging.getLogger(__name__)
 
+AHEAD = 4096
+"""Files that one SFTP session fetches: to open another takes round trips."""
 BATCH = 256
 """Files fetched before their rows and messages go out: one block of rows, one wait for confirms."""
 
@@ -132,7 +134,7 @@ class BackupService:
             late = time.monotonic() >= until and tally.copied > 0
             return late or job.stopping or source.lost
 
-        for batch in source.batches(min(BATCH, behaviour.slice_files)):
+        for batch in source.batches(min(AHEAD, behaviour.slice_files)):
             wanted = takewhile(lambda _: not is_over(), arrivals.wanted(batch))
             self._fetch(job, connection, arrivals, wanted, behaviour.limits)
             if is_over() or tally.copied >= behaviour.slice_files:
@@ -149,12 +151,16 @@ class BackupService:
         limits: transfer.Limits,
     ) -> None:
         """Fetches the files that are drawn. What came before a break is recorded, too."""
-        try:
-            for outcome in transfer.fetch(connection, wanted, limits, job.beat):
-                arrivals.take(outcome)
-                job.beat()
-        finally:
-            arrivals.record(job)
+        with closing(transfer.fetch(connection, wanted, limits, job.beat)) as outcomes:
+            try:
+                for number, outcome in enumerate(outcomes, 1):
+                    arrivals.take(outcome)
+                    job.beat()
+                    if number % BATCH == 0:
+                        arrivals.record(job)
+                        arrivals.tell_source()
+            finally:
+                arrivals.record(job)
         arrivals.tell_source()
 
     def _finished(self, job: Job, station: Station, tally: Tally, seconds: float) -> None:

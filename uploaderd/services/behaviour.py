@@ -81,12 +81,10 @@ class BackupBehaviour:
 
         Raises StationBusy if there is none, RepositoryError if the repository cannot be written.
         """
-        folder = self.repository / ".slots"
         many = f"As many stations as are allowed at once ({self.stations}) are being backed up."
-        same = f"As many backups as are allowed ({self.connections}) are connected to {address}."
         with (
-            slots.taken(folder, address, self.connections, same),
-            slots.taken(folder, "stations", self.stations, many),
+            reach.connected(self.repository, address, self.connections),
+            slots.taken(self.repository / reach.SLOTS, "stations", self.stations, many),
         ):
             yield
 

@@ -76,6 +76,7 @@ class HostCheckService:
         Raises:
             MessageError: the station's address or user is not known.
             ConfigError: our own key or list of host keys cannot be read.
+            StationBusy: the station's own file limits its connections, and all are taken.
             CatalogError: the database cannot be reached.
         """
         station = record.identify(self._catalog, job.body)
@@ -129,13 +130,16 @@ def look(
     """What is found now, and the station at the address that its own file names.
 
     Of the request, `passwd` and `agent_config` count; `settings` is the behaviour section.
-    Raises MessageError and ConfigError as `HostCheckService.handle`.
+    Raises MessageError, ConfigError and StationBusy as `HostCheckService.handle`.
     """
     settings, place = reach.of_station(settings, station)
     limit = settings["timeout_s"]
     timeouts = Timeouts(connect_s=limit, banner_s=limit, authentication_s=limit, stall_s=limit)
     access = reach.access(settings, place, request.get("passwd"), timeouts)
-    return examine(access, expected_health(settings, request.get("agent_config")), wait), place
+    expected = expected_health(settings, request.get("agent_config"))
+    most = settings.get("connections_per_station")
+    with reach.connected(settings.get("repository"), access.address, most):
+        return examine(access, expected, wait), place
 
 
 def answer(station: Station, health: Health, verdict: Verdict) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,11 @@ from uploaderd.config.stations import values_of
 from uploaderd.errors import MessageError
 from uploaderd.secret import Secret
 from uploaderd.services.station_record import Station
+from uploaderd.station import slots
 from uploaderd.station.access import Access, Timeouts
+
+SLOTS = ".slots"
+"""Folder of the repository in which limits are counted."""
 
 
 def of_station(settings: Mapping[str, Any], station: Station) -> tuple[Mapping[str, Any], Station]:
@@ -27,6 +32,19 @@ def of_station(settings: Mapping[str, Any], station: Station) -> tuple[Mapping[s
     )
     own = {"own_password": values["password"]} if "password" in values else {}
     return {**settings, **values, **own}, place
+
+
+def connected(
+    repository: Path | None, address: str, most: int | None
+) -> AbstractContextManager[None]:
+    """Holds one of the connections that all services together may have to a station.
+
+    Raises StationBusy if there is none, RepositoryError if the repository cannot be written.
+    """
+    if repository is None or most is None:
+        return nullcontext()
+    sentence = f"We have as many connections to {address} as are allowed ({most})."
+    return slots.taken(repository / SLOTS, address, most, sentence)
 
 
 def known_hosts(settings: Mapping[str, Any]) -> Path:

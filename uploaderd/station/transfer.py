@@ -30,7 +30,7 @@ def fetch(
     wanted: Iterable[Wanted],
     limits: Limits | None = None,
     progress: Callable[[], None] = _unheeded,
-) -> Iterator[Outcome]:
+) -> Generator[Outcome, None, None]:
     """Fetches files into their targets, and gives each one's outcome as soon as it is known.
 
     A file is read into `TARGET.part`, verified, fsynced, renamed, and its folder fsynced, before it

@@ -10,10 +10,12 @@ from typing import Any
 import pytest
 
 from lab import sshd as lab_sshd
+from tests.fixtures.smtp import MailServer
 from tests.integration.services import harness
 from tests.integration.services.harness import Post, Site
 from uploaderd.broker.job import Job
 from uploaderd.catalog.client import Catalog
+from uploaderd.config.settings import MailSettings
 from uploaderd.errors import (
     AgentMissing,
     AuthenticationFailed,
@@ -24,8 +26,12 @@ from uploaderd.errors import (
     StationUnreachable,
     UploaderError,
 )
+from uploaderd.observe.mail import Mailer
+from uploaderd.services import backup
 from uploaderd.services.arrivals import Arrivals
 from uploaderd.station import slots
+from uploaderd.station.connection import Connection
+from uploaderd.station.link import Stream
 
 
 def test_hostile_lines_of_an_index_get_their_rows_and_harm_nothing_else(
@@ -183,6 +189,33 @@ def test_what_came_before_a_break_is_not_fetched_again(
     assert len(site.kept()) == len(paths)
 
 
+def test_rows_and_messages_go_out_while_one_session_fetches_on(
+    site: Site, recording: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    paths = [site.station.write(f"{n}.bin", recording + bytes(n)) for n in range(7)]
+    site.station.write_index(paths)
+    monkeypatch.setattr(backup, "BATCH", 3)
+    sessions: list[Connection] = []
+    told: list[int] = []
+    open_sftp, tell_source = Connection.open_sftp, Arrivals.tell_source
+
+    def opening(self: Connection) -> Stream:
+        sessions.append(self)
+        return open_sftp(self)
+
+    def telling(self: Arrivals) -> None:
+        told.append(self.tally.copied)
+        tell_source(self)
+
+    monkeypatch.setattr(Connection, "open_sftp", opening)
+    monkeypatch.setattr(Arrivals, "tell_source", telling)
+    post = site.backup()
+    assert len(sessions) == 1
+    assert told == [3, 6, 7]
+    assert {body["remote_path"] for body in post.bodies("file.process")} == set(map(str, paths))
+    assert site.left() == b""
+
+
 def test_what_the_broker_does_not_confirm_stays_in_the_index(site: Site, recording: bytes) -> None:
     path = site.station.write("one.bin", recording)
     site.station.write_index([path])
@@ -299,6 +332,13 @@ def test_a_changed_host_key_is_an_alarm_and_no_password_goes_there(
             site.backup(alarms, job=Job(site.body(passwd="canary-changed")))
         (alarm,) = alarms.bodies("notify.critical.backup")
         assert "another machine answers" in alarm["message"]
+        with MailServer() as server:
+            where = MailSettings("127.0.0.1", "uploaderd@here", ("ops@there",), port=server.port)
+            mailer = Mailer(where)
+            mailer.tell(alarm)
+            mailer.close()
+            assert "critical" in server.mails[0]
+            assert "another machine answers" in " ".join(server.mails[0].split())
         assert "Accepted" not in first.log
         assert "password" not in first.log
         assert site.events()[-1] == ("backup_failed", "host_key_changed")

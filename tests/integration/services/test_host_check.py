@@ -17,9 +17,10 @@ import pytest
 from lab import sshd as lab_sshd
 from tests.integration.services.harness import HOST, Post, Site, run, settings_of, status_of
 from uploaderd.broker.job import Job
-from uploaderd.errors import MessageError
+from uploaderd.errors import MessageError, StationBusy
 from uploaderd.services.host_check import HostCheckService
 from uploaderd.station import ping as icmp
+from uploaderd.station import slots
 from uploaderd.station.halt import HaltFlag, Patience
 
 
@@ -240,6 +241,22 @@ def test_a_repeated_message_tells_of_the_change_again(site: Site) -> None:
     check(site, post)
     assert [state for _, state in told(post)] == ["halted", "halted"]
     assert len({one.message_id for one in post.messages}) <= 2
+
+
+def test_a_station_whose_connections_are_all_taken_is_looked_at_later(site: Site) -> None:
+    """The limit of the station's own file, which backups count against, too."""
+    stations = site.folder / "stations.d"
+    stations.mkdir()
+    own = {"host_id": HOST, "connections_per_station": 1}
+    (stations / "one.json").write_text(json.dumps(own))
+    address = f"127.0.0.1:{site.server.port}"
+    with (
+        slots.taken(site.repository / ".slots", address, 1, "full"),
+        pytest.raises(StationBusy, match=r"allowed \(1\)"),
+    ):
+        check(site, behaviour={"stations": str(stations)})
+    assert not site.events()
+    assert answer(check(site, behaviour={"stations": str(stations)}))["state"] == "online"
 
 
 def test_a_station_without_address_is_a_message_error(site: Site) -> None:

@@ -2,15 +2,18 @@ from __future__ import annotations
 
 import contextlib
 import json
+import socket
 import threading
 import time
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pika
 
 from tests.integration.broker.harness import running
+from tests.integration.services.harness import settings_of
 from uploaderd.broker import access
 from uploaderd.broker.job import Job
 from uploaderd.catalog import Catalog
@@ -21,6 +24,7 @@ from uploaderd.config.settings import (
     QueueSettings,
     ServiceSettings,
 )
+from uploaderd.services.host_check import HostCheckService
 from uploaderd.services.scheduler import SchedulerService
 
 WAIT_S = 60.0
@@ -123,6 +127,35 @@ def test_a_schedule_for_each_host_asks_for_every_known_station(
     assert asked == {(n, f"rfeye{n}", "backup") for n in (1, 2, 3)}
     first = sorted(bodies)[0].rpartition("-")[0]
     assert {f"{first}-{n}" for n in (1, 2, 3)} <= bodies.keys()
+
+
+def test_a_schedule_looks_after_every_station_by_the_host_check_service(
+    vhost: BrokerSettings, catalog: Catalog, tmp_path: Path
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as unused:
+        port = unused.getsockname()[1]
+    places = [HostRow(n, f"rfeye{n}", host_add="127.0.0.1", host_port=port) for n in (1, 2)]
+    catalog.insert("hosts", places)
+    often = {"name": "looks", "cron": "* * * * * *", "message": "host-check"}
+    service = HostCheckService(settings_of(tmp_path, "host-check", catalog.settings, user="u"))
+    queue = QueueSettings(name="host-check", bindings=("host.check",))
+    found: set[tuple[int, str]] = set()
+    try:
+        with (
+            running(vhost, service.handle, queue, kind="host-check"),
+            scheduler(vhost, {**often, "for_each_host": True, "body": {}}, catalog.settings),
+        ):
+            until = time.monotonic() + WAIT_S
+            while len(found) < 2:
+                assert time.monotonic() < until
+                rows = catalog.query(
+                    "SELECT host_id, code FROM host_events WHERE event = 'host_check'"
+                )
+                found = {(row["host_id"], row["code"]) for row in rows}
+                time.sleep(0.05)
+    finally:
+        service.close()
+    assert found == {(1, "offline"), (2, "offline")}
 
 
 def test_what_was_missed_while_nobody_ran_is_one_firing(vhost: BrokerSettings) -> None:

@@ -4,6 +4,11 @@ from __future__ import annotations
 
 import concurrent.futures
 import dataclasses
+import shutil
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -65,6 +70,40 @@ def test_a_wrong_password_is_an_authentication_error_that_does_not_show_it(
         connect(wrong)
     assert "oh-no-7" not in str(caught.value)
     assert sshd.user in str(caught.value)
+
+
+@pytest.fixture
+def ssh_agent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A running ssh-agent without keys; its socket."""
+    if shutil.which("ssh-agent") is None:
+        pytest.skip("there is no ssh-agent")
+    # The name of a socket may have 108 bytes.
+    with tempfile.TemporaryDirectory() as folder:
+        place = Path(folder, "agent")
+        with subprocess.Popen(["ssh-agent", "-D", "-a", place], stdout=subprocess.DEVNULL) as agent:
+            try:
+                deadline = time.monotonic() + 60
+                while not place.exists():
+                    assert time.monotonic() < deadline
+                    time.sleep(0.01)
+                monkeypatch.setenv("SSH_AUTH_SOCK", str(place))
+                yield place
+            finally:
+                agent.terminate()
+
+
+@pytest.mark.parametrize("legacy", [False, True])
+def test_a_key_of_the_ssh_agent_opens_a_station_if_it_may_be_asked(
+    access: Access, ssh_agent: Path, legacy: bool
+) -> None:
+    own = dataclasses.replace(access, key_file=None, legacy=legacy)
+    with pytest.raises(AuthenticationFailed):
+        connect(dataclasses.replace(own, use_agent=True))
+    subprocess.run(["ssh-add", "-q", str(access.key_file)], check=True)
+    with pytest.raises(AuthenticationFailed):
+        connect(own)
+    with connect(dataclasses.replace(own, use_agent=True)) as connection:
+        assert connection.run("echo in").output == b"in\n"
 
 
 def test_a_key_that_is_none_is_told_by_its_file(access: Access, tmp_path: Path) -> None:

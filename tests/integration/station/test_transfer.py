@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import errno
 import hashlib
 import os
 import random
 import re
+import resource
 import stat
 import subprocess
 import sys
@@ -363,6 +365,48 @@ def test_a_disk_that_is_full_keeps_what_is_done(access: Access, tmp_path: Path) 
         assert_same(outcomes)
     finally:
         subprocess.run(["umount", "-n", "-l", str(small)], check=True)
+
+
+def test_a_quota_that_is_used_up_keeps_what_is_done(
+    access: Access, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Few kernels that tests run on know quotas: here the call itself says what theirs would."""
+    paths = make(tmp_path / "there", *(random.randbytes(1 << 20) for _ in range(6)))
+    pwrite, left = os.pwrite, 3 << 20
+
+    def limited(file: int, data: memoryview, offset: int) -> int:
+        nonlocal left
+        if left < len(data):
+            raise OSError(errno.EDQUOT, os.strerror(errno.EDQUOT))
+        left -= len(data)
+        return pwrite(file, data, offset)
+
+    outcomes: list[Outcome] = []
+    asked = wanted(paths, tmp_path / "here")
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "pwrite", limited)
+        with pytest.raises(RepositoryError, match=r"quota exceeded.*raise the quota"):
+            collect(access, asked, outcomes)
+    assert_same(outcomes)
+    with connect(access) as connection:
+        assert_same(list(fetch(connection, asked, SIZE_ONLY)))
+
+
+@pytest.mark.parametrize("size", [4096, 3 << 20])
+def test_a_file_larger_than_the_process_may_write_stops_the_transfer(
+    access: Access, tmp_path: Path, size: int
+) -> None:
+    """The kernel's own refusal (EFBIG), for a file in one piece and one in many."""
+    asked = wanted(make(tmp_path / "there", random.randbytes(size)), tmp_path / "here")
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size // 2, before[1]))
+    try:
+        with pytest.raises(RepositoryError, match="File too large"):
+            collect(dataclasses.replace(access, host_key_policy="insecure"), asked, [])
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    with connect(access) as connection:
+        assert_same(list(fetch(connection, asked, SIZE_ONLY)))
 
 
 def test_a_target_that_is_read_only_stops_the_transfer_and_says_so(

@@ -45,6 +45,21 @@ def test_messages_are_counted_and_events_reported(tmp_path: Path) -> None:
     assert beat["counts"]['message_seconds_count{outcome="failed"}'] >= 1
 
 
+def test_an_event_that_went_out_before_the_job_failed_is_reported_once() -> None:
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+
+        def handle(job: Job) -> None:
+            job.publish_event("notify.critical.backup", {"subject": "s"})
+            job.confirm()
+            raise StationError("no")
+
+        with pytest.raises(StationError):
+            worker._observed(handle, Reporter(theirs))(Job({"host_id": 1}))
+        (event,) = LineBuffer().feed(ours.recv(65536))
+    assert (event["routing_key"], event["body"]) == ("notify.critical.backup", {"subject": "s"})
+
+
 def test_a_worker_without_supervisor_goes_on() -> None:
     ours, theirs = socket.socketpair()
     ours.close()
