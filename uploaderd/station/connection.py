@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
+from contextlib import closing
 from functools import partial
+from pathlib import Path
 from types import TracebackType
 
 import paramiko
@@ -17,6 +19,7 @@ from uploaderd.errors import (
     StationError,
     StationUnreachable,
 )
+from uploaderd.secret import Secret
 from uploaderd.station import known_hosts, openssh
 from uploaderd.station.access import Access
 from uploaderd.station.known_hosts import HostKey
@@ -196,20 +199,22 @@ def authenticate(access: Access, transport: paramiko.Transport) -> None:
     """Logs in by key, by ssh-agent, by password: raises AuthenticationFailed when none is taken."""
     refused: list[str] = []
     allowed: set[str] = set()
-    for label, attempt in _attempts(access, transport):
-        try:
-            attempt()
-        except BadAuthenticationType as refusal:
-            allowed.update(refusal.allowed_types)
-        except (paramiko.SSHException, EOFError, OSError) as error:
-            if not transport.is_active() or not isinstance(error, paramiko.AuthenticationException):
-                raise StationUnreachable(
-                    f"{access.address} broke off during the login: {error or 'end of stream'}.",
-                    hint="Many failed logins make sshd and fail2ban do so: look at its log.",
-                ) from error
-        if transport.is_authenticated():
-            return
-        refused.append(label)
+    with closing(_attempts(access, transport)) as attempts:
+        for label, attempt in attempts:
+            try:
+                attempt()
+            except BadAuthenticationType as refusal:
+                allowed.update(refusal.allowed_types)
+            except (paramiko.SSHException, EOFError, OSError) as error:
+                said_no = isinstance(error, paramiko.AuthenticationException)
+                if not (transport.is_active() and said_no):
+                    raise StationUnreachable(
+                        f"{access.address} broke off during the login: {error or 'end of stream'}.",
+                        hint="Many failed logins make sshd and fail2ban do so: look at its log.",
+                    ) from error
+            if transport.is_authenticated():
+                return
+            refused.append(label)
     if not refused:
         raise AuthenticationFailed(
             f"There is neither a key nor a password to log in with at {access.address}.",
@@ -224,9 +229,15 @@ def authenticate(access: Access, transport: paramiko.Transport) -> None:
 
 def _attempts(
     access: Access, transport: paramiko.Transport
-) -> Iterator[tuple[str, Callable[[], object]]]:
-    for label, key in _keys(access):
-        yield label, partial(transport.auth_publickey, access.user, key)
+) -> Generator[tuple[str, Callable[[], object]], None, None]:
+    """What to try, one after the other; ssh-agent is asked when its turn comes."""
+    if access.key_file is not None:
+        key = _key(access.key_file, access.passphrase)
+        yield f"key {access.key_file.name}", partial(transport.auth_publickey, access.user, key)
+    if access.use_agent:
+        with closing(paramiko.Agent()) as agent:
+            for each in agent.get_keys():
+                yield "ssh-agent key", partial(transport.auth_publickey, access.user, each)
     if access.password is not None:
         yield (
             "password",
@@ -234,23 +245,15 @@ def _attempts(
         )
 
 
-def _keys(access: Access) -> list[tuple[str, paramiko.PKey]]:
-    keys: list[tuple[str, paramiko.PKey]] = []
-    if access.key_file is not None:
-        phrase = access.passphrase.reveal() if access.passphrase else None
-        try:
-            key = paramiko.PKey.from_path(access.key_file, password=phrase)
-        except (OSError, ValueError, TypeError, paramiko.SSHException) as error:
-            raise ConfigError(
-                f"{access.key_file}: the private key cannot be read: {error}.",
-                hint="It must be a private key in OpenSSH or PEM format that the daemon may read, "
-                "and its passphrase must be right.",
-            ) from error
-        keys.append((f"key {access.key_file.name}", key))
-    if access.use_agent:
-        agent = paramiko.Agent()
-        keys += [("ssh-agent key", key) for key in agent.get_keys()]
-    return keys
+def _key(path: Path, passphrase: Secret | None) -> paramiko.PKey:
+    try:
+        return paramiko.PKey.from_path(path, password=passphrase.reveal() if passphrase else None)
+    except (OSError, ValueError, TypeError, paramiko.SSHException) as error:
+        raise ConfigError(
+            f"{path}: the private key cannot be read: {error}.",
+            hint="It must be a private key in OpenSSH or PEM format that the daemon may read, "
+            "and its passphrase must be right.",
+        ) from error
 
 
 def _preferred_key_types(access: Access, known: tuple[str, ...]) -> tuple[str, ...]:
