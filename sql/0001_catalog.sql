@@ -24,8 +24,7 @@ CREATE TABLE IF NOT EXISTS host_events (
     host_uid LowCardinality(String) COMMENT 'The equipment''s own name',
     message_id String COMMENT 'Message that caused it' CODEC(ZSTD(3)),
     at DateTime64(3, 'UTC') COMMENT 'When' CODEC(DoubleDelta, ZSTD(1))
-) ENGINE = ReplacingMergeTree PARTITION BY toYYYYMM(at) ORDER BY (host_id, event, at, message_id)
-SETTINGS index_granularity = 1024
+) ENGINE = ReplacingMergeTree PARTITION BY toYYYYMM(at) ORDER BY (host_id, at, event, message_id)
 COMMENT 'What happened with stations; one row for one event of one message';
 
 CREATE TABLE IF NOT EXISTS files (
@@ -45,28 +44,28 @@ CREATE TABLE IF NOT EXISTS files (
     spectra UInt32 COMMENT 'Flows found in the file',
     discovered_at DateTime64(3, 'UTC') COMMENT 'First seen in index or listing; 1970: not recorded' CODEC(ZSTD(1)),
     fetched_at DateTime64(3, 'UTC') COMMENT 'Durable in the repository; 1970: not yet' CODEC(ZSTD(1)),
-    processed_at DateTime64(3, 'UTC') COMMENT 'Catalogued; 1970: not yet' CODEC(T64, LZ4),
+    processed_at DateTime64(3, 'UTC') COMMENT 'Catalogued; 1970: not yet' CODEC(ZSTD(1)),
     fetch_s Float32 COMMENT 'Seconds of the transfer',
     process_s Float32 COMMENT 'Seconds of the processing',
     message_id String COMMENT 'Message that brought the stage' CODEC(ZSTD(3)),
-    version UInt64 COMMENT 'Version: the highest counts; rank of the stage in the upper three bits, then nanoseconds since 1970' CODEC(ZSTD(1))
+    version UInt64 COMMENT 'Version: the highest counts; nanoseconds since 1970' CODEC(ZSTD(1))
 ) ENGINE = ReplacingMergeTree(version) ORDER BY (host_id, file_id)
 SETTINGS fsync_after_insert = 1, fsync_part_directory = 1
 COMMENT 'The ledger: one row for each version of each file of a station; read through files_now';
 
 CREATE TABLE IF NOT EXISTS spectra (
-    spectrum_id FixedString(32) COMMENT 'First 24 digits of the content''s SHA-256, then the flow''s place in the file as 8' CODEC(ZSTD(1)),
+    spectrum_id FixedString(32) COMMENT 'Derived from file content and flow' CODEC(ZSTD(1)),
     file_id FixedString(32) COMMENT 'File it was read from' CODEC(ZSTD(1)),
     sha256 FixedString(64) COMMENT 'Hash of the file''s content in hexadecimal' CODEC(ZSTD(1)),
-    host_id UInt64 COMMENT 'Station' CODEC(ZSTD(1)),
+    host_id UInt64 COMMENT 'Station' CODEC(T64, ZSTD(1)),
     station LowCardinality(String) COMMENT 'The equipment''s own name',
-    flow UInt32 COMMENT 'Number of the flow (thread) in the file' CODEC(ZSTD(1)),
-    freq_start UInt64 COMMENT 'Hz, first point' CODEC(ZSTD(1)),
-    freq_stop UInt64 COMMENT 'Hz, last point' CODEC(ZSTD(1)),
-    time_start DateTime64(3, 'UTC') COMMENT 'First trace' CODEC(Delta, ZSTD(1)),
-    time_stop DateTime64(3, 'UTC') COMMENT 'Last trace' CODEC(Delta, ZSTD(1)),
+    flow UInt32 COMMENT 'Number of the flow (thread) in the file' CODEC(T64, ZSTD(1)),
+    freq_start UInt64 COMMENT 'Hz, first point' CODEC(T64, ZSTD(1)),
+    freq_stop UInt64 COMMENT 'Hz, last point' CODEC(T64, ZSTD(1)),
+    time_start DateTime64(3, 'UTC') COMMENT 'First trace' CODEC(DoubleDelta, ZSTD(1)),
+    time_stop DateTime64(3, 'UTC') COMMENT 'Last trace' CODEC(DoubleDelta, ZSTD(1)),
     traces UInt32 COMMENT 'Traces (sweeps)' CODEC(T64, ZSTD(1)),
-    points UInt32 COMMENT 'Points of a trace' CODEC(ZSTD(1)),
+    points UInt32 COMMENT 'Points of a trace' CODEC(T64, ZSTD(1)),
     rbw Float32 COMMENT 'Resolution bandwidth, Hz; NaN: unknown' CODEC(ZSTD(1)),
     unit LowCardinality(String) COMMENT 'Unit of the levels: dBm, dBuV, dBuV/m',
     detector LowCardinality(String) COMMENT 'Detector: rms, peak, sample, average; empty: unknown',
@@ -93,7 +92,7 @@ CREATE TABLE IF NOT EXISTS spectra (
     parser_version UInt16 COMMENT 'Version of the reader that made the row',
     ingested_at DateTime64(6, 'UTC') COMMENT 'Version: the newest row counts' CODEC(Delta, ZSTD(1))
 ) ENGINE = ReplacingMergeTree(ingested_at) PARTITION BY toYYYYMM(time_start)
-ORDER BY (station, time_start, freq_start, spectrum_id)
+ORDER BY (station, freq_start, time_start, spectrum_id)
 COMMENT 'One row a flow of a file; read through spectra_now';
 
 CREATE TABLE IF NOT EXISTS sites (

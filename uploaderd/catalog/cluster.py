@@ -31,6 +31,12 @@ _CREATE = re.compile(
 )
 _ALTER = re.compile(r"ALTER TABLE (?P<name>\w+) (?P<change>.*)", re.DOTALL)
 _VIEW = re.compile(r"CREATE OR REPLACE VIEW (?P<name>\w+) (?P<query>AS .*)", re.DOTALL)
+_EXCHANGE = re.compile(r"(?:--[^\n]*\n)?EXCHANGE TABLES (?P<old>\w+) AND (?P<new>\w+)")
+_DROP = re.compile(r"DROP TABLE IF EXISTS (?P<name>\w+) SYNC")
+_COPY = re.compile(r"\w+_\d{4}")
+"""Name of a table that takes the place of another in a migration."""
+_OF_PARTS = re.compile(r"\s*(?:MODIFY SETTING|ADD PROJECTION)\b")
+"""Changes that a table without parts of its own does not have."""
 _COMMENT = re.compile(r"COMMENT '(?:[^']|'')*'\s*$")
 _CODEC = re.compile(r"\sCODEC\((?:[^()]|\([^()]*\))*\)")
 
@@ -60,22 +66,34 @@ def form(statement: str, cluster: str) -> list[str]:
         return [f"CREATE OR REPLACE VIEW {match['name']} {on} {match['query']}"]
     if match := _ALTER.fullmatch(statement):
         name, change = match["name"], match["change"]
-        if name not in SHARDED:
+        if not _shard(name):
             return [f"ALTER TABLE {name} {on} {change}"]
-        if change.startswith("MODIFY SETTING"):
-            return [f"ALTER TABLE {name}_local {on} {change}"]
-        return [
-            f"ALTER TABLE {name}_local {on} {change}",
-            f"ALTER TABLE {name} {on} {_CODEC.sub('', change)}",
-        ]
+        local = f"ALTER TABLE {name}_local {on} {change}"
+        if _OF_PARTS.match(change):
+            return [local]
+        return [local, f"ALTER TABLE {name} {on} {_CODEC.sub('', change)}"]
     if match := _CREATE.fullmatch(statement):
         return _tables(match, cluster, on)
+    if match := _EXCHANGE.fullmatch(statement):
+        # The table over the shards finds its local ones by name.
+        local = "_local" if _shard(match["old"]) else ""
+        return [f"EXCHANGE TABLES {match['old']}{local} AND {match['new']}{local} {on}"]
+    if match := _DROP.fullmatch(statement):
+        names = [match["name"]] + ([f"{match['name']}_local"] if _shard(match["name"]) else [])
+        return [f"DROP TABLE IF EXISTS {name} {on} SYNC" for name in names]
+    if re.match(r"INSERT INTO \w+_\d{4}\s", statement):
+        return [statement]
     raise CatalogError(f"This statement has no form for a cluster: {statement[:80]}")
+
+
+def _shard(table: str) -> str | None:
+    """What decides the shard of a table's rows, or those of the table that it is to replace."""
+    return SHARDED.get(table[:-5] if _COPY.fullmatch(table) else table)
 
 
 def _tables(match: re.Match[str], cluster: str, on: str) -> list[str]:
     name, version = match["name"], match["version"]
-    shard = SHARDED.get(name)
+    shard = _shard(name)
     # The path of a table that is whole everywhere has no shard in it.
     path = f"/clickhouse/tables/{'{shard}' if shard else 'all'}/{{database}}/{name}"
     arguments = [quoted(path), quoted("{replica}" if shard else "{shard}-{replica}")]

@@ -1,7 +1,8 @@
 """Brings a database to the schema of this release: numbered files, each applied once.
 
-Every statement of a migration can be repeated, so a migration that a crash cut short is run again
-from its beginning. Which ones are done stands in the table `migrations`, with their checksums.
+A migration that a crash cut short is run again from its beginning: every statement can be repeated,
+or has a comment before it, `-- unless: QUERY`, and is left out if the query finds something. Which
+migrations are done stands in the table `migrations`, with their checksums.
 """
 
 from __future__ import annotations
@@ -117,7 +118,8 @@ def migrate(settings: DatabaseSettings, *, folder: Path | None = None) -> list[s
             applied = []
             for migration in pending(catalog, known):
                 for statement in sqlfiles.statements(migration.text):
-                    catalog.execute(statement)
+                    if not _is_done(catalog, statement):
+                        catalog.execute(statement)
                 row = _Applied(
                     migration.number, migration.name, migration.checksum, datetime.now(UTC)
                 )
@@ -126,6 +128,12 @@ def migrate(settings: DatabaseSettings, *, folder: Path | None = None) -> list[s
             for table in REFERENCE:
                 load_reference(catalog, table, sql / "reference" / f"{table}.csv")
             return applied
+
+
+def _is_done(catalog: Catalog, statement: str) -> bool:
+    if not statement.startswith(sqlfiles.UNLESS):
+        return False
+    return bool(catalog.query(statement.partition("\n")[0].removeprefix(sqlfiles.UNLESS)))
 
 
 def plan(settings: DatabaseSettings) -> list[str]:

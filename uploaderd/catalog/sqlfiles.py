@@ -29,6 +29,10 @@ def folder() -> Path:
     )
 
 
+UNLESS = "-- unless:"
+"""Begins a comment that stays with its statement: the query behind it tells if that was done."""
+
+
 def statements(text: str) -> list[str]:
     """The statements of a file: cut at semicolons that stand in no string and no comment."""
     found: list[str] = []
@@ -38,7 +42,10 @@ def statements(text: str) -> list[str]:
         character = text[position]
         if text.startswith("--", position):
             end = text.find("\n", position)
-            position = len(text) if end < 0 else end
+            end = len(text) if end < 0 else end
+            if text.startswith(UNLESS, position):
+                current.append(text[position:end])
+            position = end
             continue
         end = position + 1
         if character in "'`\"":

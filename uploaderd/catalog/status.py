@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
 from uploaderd.catalog.client import Catalog
 from uploaderd.catalog.rows import HostRow
+from uploaderd.catalog.tally import MARKS, Tally, tally
 from uploaderd.errors import MessageError
 
 UNKNOWN = "N/A"
@@ -22,22 +23,25 @@ _NAMED = "(SELECT argMax(host_id, updated_at) FROM hosts WHERE host_uid = %(host
 _QUERY = """
 SELECT 'host' AS part, {number} AS host_id,
        [host_uid, host_add, user, equipment_type, last_error] AS texts,
-       [toFloat64(host_port), toFloat64(last_contact)] AS numbers
+       [toFloat64(host_port), toFloat64(last_contact)] AS numbers, emptyArrayUInt64() AS marks
 FROM hosts FINAL WHERE host_id = {number}
 UNION ALL
-SELECT 'files', {number}, [stage], [toFloat64(count()), toFloat64(max(processed_at))]
-FROM files FINAL WHERE host_id = {number} GROUP BY stage
+SELECT 'files', {number}, emptyArrayString(), emptyArrayFloat64(),
+       arrayConcat(groupArray(toUInt64(stretch)), groupArray(mark))
+FROM ({marks})
 UNION ALL
 SELECT 'events', {number},
-       [argMaxIf(text, at, event IN %(told)s), argMaxIf(outcome, at, event IN %(told)s)],
+       argMaxIf([text, outcome], at, event IN %(told)s),
        [toFloat64(maxIf(at, event = 'backup_done')), toFloat64(maxIf(at, event IN %(waiting)s)),
         toFloat64(maxIf(at, event IN %(ended)s)), toFloat64(now64(3)),
         toFloat64(argMaxIf(pending, at, pending >= 0)),
         toFloat64(uniqExactIf(at, outcome = 'error' AND event IN %(told)s)),
         toFloat64(uniqExactIf(at, outcome = 'error'
-                                  AND (event = 'host_check' OR code IN %(away)s)))]
+                                  AND (event = 'host_check' OR code IN %(away)s)))],
+       emptyArrayUInt64()
 FROM host_events
 WHERE host_id = {number} AND event IN %(events)s AND at > now() - INTERVAL 400 DAY
+SETTINGS max_threads = 1
 """
 # Events are read as they lie: a repeated one changes neither a maximum nor the newest.
 # A union and no join: each part reads by its table's key, and nothing else costs time.
@@ -87,7 +91,7 @@ def host_status(
 
 
 def standing(catalog: Catalog, host_id: int | None = None, host_uid: str | None = None) -> Standing:
-    """Identity, status and pending backup of a station, in one round trip.
+    """Identity, status and pending backup of a station, in one round trip, two if files changed.
 
     The id goes before the uid; a uid that several stations bear is the one's that was named last.
 
@@ -97,20 +101,21 @@ def standing(catalog: Catalog, host_id: int | None = None, host_uid: str | None 
     """
     if host_id is None and host_uid is None:
         raise MessageError("A status request names neither host_id nor host_uid.")
-    sql = _QUERY.format(number=_NAMED if host_id is None else _ASKED)
+    asked = _NAMED if host_id is None else _ASKED
+    sql = _QUERY.format(number=asked, marks=MARKS.format(number=asked))
     rows = catalog.query(sql, {"host_id": host_id, "host_uid": host_uid, **_EVENTS})
     number = rows[0]["host_id"]
     if not number:
         message = f"Host {host_uid} is not known yet."
         unknown = dict.fromkeys(("id_host", *_ANSWERS), UNKNOWN)
         return Standing(None, {**unknown, "status": 1, "message": message}, None)
-    parts = {row["part"]: row for row in rows if row["part"] != "files"}
-    stages = {row["texts"][0]: row["numbers"] for row in rows if row["part"] == "files"}
+    parts = {row["part"]: row for row in rows}
+    files = tally(catalog, number, parts["files"]["marks"])
     host = _host(number, parts["host"]) if "host" in parts else None
     _, waiting, ended, now, *_ = parts["events"]["numbers"]
     return Standing(
         host=host,
-        answer=_answer(number, host, stages, parts["events"]),
+        answer=_answer(number, host, files, parts["events"]),
         waiting_s=now - waiting if waiting > ended else None,
     )
 
@@ -131,28 +136,24 @@ def _host(number: int, row: Mapping[str, Any]) -> HostRow:
 
 
 def _answer(
-    number: int,
-    host: HostRow | None,
-    stages: Mapping[str, Sequence[float]],
-    events: Mapping[str, Any],
+    number: int, host: HostRow | None, files: Tally, events: Mapping[str, Any]
 ) -> dict[str, Any]:
-    counts = {stage: int(count) for stage, (count, _) in stages.items()}
-    error, outcome = events["texts"]
+    error, outcome = events["texts"] or ("", "")
     last_backup, waiting, ended, _, left, failed, away = events["numbers"]
     return {
         "id_host": number,
-        "host_files": sum(counts.values()) - counts.get("discovered", 0),
+        "host_files": files.files - files.discovered,
         "pending_host_task": int(waiting > ended),
         "last_host_check": (host.last_contact.timestamp() if host else 0) or UNKNOWN,
         "host_check_error": int(away),
         "host_check_message": (host.last_error if host else "") or UNKNOWN,
-        "pending_backup": counts.get("discovered", 0) + int(left),
+        "pending_backup": files.discovered + int(left),
         "last_backup": last_backup or UNKNOWN,
         "backup_error": int(failed),
         "backup_message": error if outcome == "error" else UNKNOWN,
-        "pending_processing": counts.get("fetched", 0),
-        "processing_error": counts.get("failed", 0) + counts.get("trashed", 0),
-        "last_processing": max((last for _, last in stages.values()), default=0) or UNKNOWN,
+        "pending_processing": files.fetched,
+        "processing_error": files.refused,
+        "last_processing": files.last_processed or UNKNOWN,
         "status": 1,
         "message": "" if host else "The host is not known yet.",
     }

@@ -13,6 +13,7 @@ from uploaderd.catalog import Catalog, fleet
 from uploaderd.catalog.ids import file_id
 from uploaderd.catalog.rows import STAGES, FileRow, HostEventRow, HostRow
 from uploaderd.catalog.status import host_status, standing
+from uploaderd.catalog.tally import MARKS
 from uploaderd.clock import now
 from uploaderd.errors import MessageError
 
@@ -85,6 +86,47 @@ def test_the_status_is_exact_while_writers_repeat_and_mix_their_rows(
     catalog.execute("OPTIMIZE TABLE files FINAL")
     answer = host_status(catalog, host_id=7)
     assert {key: answer[key] for key in KEYS} == expected(truth)
+
+
+def test_the_status_follows_what_is_repeated_deleted_and_merged(catalog: Catalog) -> None:
+    rows = [
+        FileRow(7, file_id(7, f"/{n}", 5, n * 10**13), f"/{n}", 5, n * 10**13, "fetched")
+        for n in range(3000)
+    ]
+    stages = {row.file_id: row.stage for row in rows}
+
+    def holds() -> bool:
+        answer = host_status(catalog, host_id=7)
+        return {key: answer[key] for key in KEYS} == expected(stages)
+
+    catalog.insert("files", rows)
+    catalog.insert("files", rows[500:600])
+    assert holds()
+    later = [replace(row, stage="processed", version=0) for row in rows[::7]]
+    catalog.insert("files", later)
+    stages |= {row.file_id: row.stage for row in later}
+    assert holds()
+    assert holds()
+    catalog.execute(f"DELETE FROM files WHERE file_id = '{rows[0].file_id}'")
+    del stages[rows[0].file_id]
+    assert holds()
+    catalog.execute(
+        f"ALTER TABLE files DELETE WHERE remote_path = '{rows[9].remote_path}'"
+        " SETTINGS mutations_sync = 1"
+    )
+    del stages[rows[9].file_id]
+    assert holds()
+    catalog.execute("OPTIMIZE TABLE files FINAL")
+    assert holds()
+    catalog.execute("TRUNCATE TABLE files")
+    stages.clear()
+    assert holds()
+
+
+def test_the_marks_of_the_ledger_come_from_its_projection(catalog: Catalog) -> None:
+    catalog.insert("files", [FileRow(7, file_id(7, "/a", 5, 1), "/a", 5, 1, "fetched")])
+    plan = catalog.query(f"EXPLAIN {MARKS.format(number=7)}")
+    assert any("(stretches)" in row["explain"] for row in plan)
 
 
 def test_a_standing_tells_identity_status_and_the_backup_on_its_way(catalog: Catalog) -> None:
