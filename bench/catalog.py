@@ -25,7 +25,6 @@ from clickhouse_driver import Client
 from bench import _generated
 from lab import database as lab_database
 from uploaderd.catalog import Catalog, cookbook
-from uploaderd.catalog.group_commit import GroupCommit
 from uploaderd.catalog.migrate import migrate
 from uploaderd.catalog.rows import SpectrumRow
 from uploaderd.catalog.status import host_status
@@ -82,7 +81,6 @@ def _writer(catalog: Catalog) -> Iterator[dict[str, Any]]:
     with (
         Client("127.0.0.1", settings.port, database="bench", compression=True) as bare,
         Catalog(settings) as other,
-        GroupCommit(catalog, "spectra") as writer,
     ):
         sql = "INSERT INTO spectra ({}) VALUES"
         block = {"insert_block_size": 10_000_000}
@@ -99,7 +97,7 @@ def _writer(catalog: Catalog) -> Iterator[dict[str, Any]]:
                 list(pool.map(lambda one: one.insert_columns("spectra", plain, arrays),
                               (catalog, other)))  # fmt: skip
 
-        ours, driver = _turns(lambda: writer.insert(rows), of_lists)
+        ours, driver = _turns(lambda: catalog.insert("spectra", rows), of_lists)
         yield _result("rows through group commit", ours, driver, "driver, columns of objects")
         ours, driver = _turns(lambda: catalog.insert_columns("spectra", plain, arrays), of_arrays)
         yield _result("NumPy columns", ours, driver, "driver, NumPy columns")
@@ -162,17 +160,26 @@ def _asked(chance: random.Random, days: int) -> dict[str, str]:
 
 
 def _status(catalog: Catalog, others: int) -> Iterator[dict[str, Any]]:
-    """A station of a million files among `others`; then with newer rows of its last files."""
+    """A station of a million files among `others`; then newer rows of its last files; then of
+    one in twenty of them all, not merged."""
     _generated.files(catalog, STATION_FILES, host=MONITORED)
     _generated.files(catalog, others, host=10_000, hosts=_generated.STATIONS)
     of = f"{STATION_FILES} files of {STATION_FILES + others}"
     yield from _asked_for(catalog, f"status, {of}")
     _generated.files(catalog, 20_000, host=MONITORED, first=STATION_FILES - 10_000, stage="fetched")
     yield from _asked_for(catalog, f"status, {of}, newest 20000 written again")
+    catalog.execute("SYSTEM STOP MERGES files")
+    catalog.execute(
+        "INSERT INTO files SELECT * REPLACE (version + 1 AS version) FROM files"
+        f" WHERE host_id = {MONITORED} AND cityHash64(file_id) % 20 = 0"
+    )
+    yield from _asked_for(catalog, f"status, {of}, one in 20 written again")
+    catalog.execute("SYSTEM START MERGES files")
 
 
 def _asked_for(catalog: Catalog, case: str) -> Iterator[dict[str, Any]]:
-    host_status(catalog, host_id=MONITORED)
+    first = _seconds(lambda: host_status(catalog, host_id=MONITORED))
+    yield _result(f"{case}, first answer", first * 1e3, 20, "goal", unit="ms", runs=1)
     taken = [_seconds(lambda: host_status(catalog, host_id=MONITORED)) for _ in range(50)]
     yield from _percentiles(case, taken, 0.02)
 

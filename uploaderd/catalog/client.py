@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import functools
 import operator
 import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import fields
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import clickhouse_driver
 from clickhouse_driver import errors
 
 from uploaderd.catalog import pinned
+from uploaderd.catalog.group_commit import GroupCommit
+from uploaderd.catalog.rows import EPOCH
 from uploaderd.config.settings import DatabaseSettings
 from uploaderd.errors import CatalogError, Disposition
 
@@ -54,6 +58,9 @@ class Catalog:
         """`wishes` are further settings of the driver and of every query."""
         self.settings = settings
         self._lock = threading.Lock()
+        self._door = threading.Lock()
+        self._groups: dict[str, GroupCommit] = {}
+        self._ticks: dict[str, dict[str, timedelta]] = {}
         self._verified = False
         self._client = clickhouse_driver.Client(
             host=settings.host,
@@ -118,13 +125,33 @@ class Catalog:
         self._guarded(lambda: self._client.execute(sql))
 
     def insert(self, table: str, rows: Sequence[DataclassInstance]) -> None:
-        """Inserts rows of one class in one block; back means that the server has them."""
-        if not rows:
-            return
+        """Inserts rows of one class; back means that the server has them.
+
+        Rows that several threads insert into one table at once go in together, as one block.
+        """
+        with self._door:
+            if table not in self._groups:
+                self._groups[table] = GroupCommit(functools.partial(self._insert_block, table))
+        self._groups[table].insert(rows)
+
+    def _insert_block(self, table: str, rows: Sequence[DataclassInstance]) -> None:
         names = [f.name for f in fields(rows[0])]
-        values = operator.attrgetter(*names)
-        columns = list(zip(*map(values, rows), strict=True))
+        columns = [list(map(operator.attrgetter(name), rows)) for name in names]
+        ticks = self._ticks_of(table)
+        for place, name in enumerate(names):
+            if name in ticks:
+                columns[place] = [(one - EPOCH) // ticks[name] for one in columns[place]]
         self.insert_columns(table, names, columns)
+
+    def _ticks_of(self, table: str) -> dict[str, timedelta]:
+        """Columns of times and the unit that they count: the driver asks for zones first."""
+        if not self._ticks.get(table):
+            self._ticks[table] = {
+                name: timedelta(microseconds=10 ** (6 - int(kind[11])))
+                for name, kind, _ in self.columns(table)
+                if kind.startswith("DateTime64(") and int(kind[11]) <= 6
+            }
+        return self._ticks[table]
 
     def insert_columns(self, table: str, names: Sequence[str], columns: Sequence[Any]) -> None:
         """Inserts whole columns, sequences of one length, in one block.

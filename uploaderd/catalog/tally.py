@@ -10,7 +10,6 @@ its counts, whatever was inserted, merged or deleted elsewhere; the others are f
 from __future__ import annotations
 
 import threading
-import weakref
 from collections import OrderedDict
 from collections.abc import Mapping, Set
 from dataclasses import dataclass
@@ -33,7 +32,7 @@ FROM files FINAL WHERE host_id = %(host_id)s AND ({ranges}) GROUP BY stretch
 _RANGES = 50
 """More than these are no shorter to read than all."""
 _STRETCHES = 200_000
-"""Remembered for one catalog at most: forty megabytes."""
+"""Remembered for one database at most: forty megabytes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +60,7 @@ class _Station:
 
 
 class _Memory:
-    """The stations of one catalog, the one asked for last at the end."""
+    """The stations of one database, the one asked for last at the end."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -82,8 +81,8 @@ class _Memory:
                 self._size -= len(self._stations.popitem(last=False)[1].stretches)
 
 
-_memories: weakref.WeakKeyDictionary[Catalog, _Memory] = weakref.WeakKeyDictionary()
-_lock = threading.Lock()
+_memories: dict[tuple[str, int, str], _Memory] = {}
+"""By address and name of the database: all connections of a process to it share one."""
 
 
 def tally(catalog: Catalog, host_id: int, marks: list[int]) -> Tally:
@@ -92,8 +91,8 @@ def tally(catalog: Catalog, host_id: int, marks: list[int]) -> Tally:
     A file of which rows come in meanwhile counts as it was before or after them.
     Raises `CatalogError`.
     """
-    with _lock:
-        memory = _memories.setdefault(catalog, _Memory())
+    settings = catalog.settings
+    memory = _memories.setdefault((settings.host, settings.port, settings.database), _Memory())
     known = memory.recall(host_id)
     if known.marks == marks:
         return known.total

@@ -8,6 +8,7 @@ Then the workers wait together for one insert of all their events, and acknowled
 from __future__ import annotations
 
 import contextlib
+import functools
 import logging
 import math
 import queue
@@ -44,7 +45,9 @@ class HostRequestService:
         for _ in range(LOOKUPS):
             self._lookups.put(Catalog(settings.database))
         self._writing = Catalog(settings.database)
-        self._events = GroupCommit(self._writing, "host_events", max_delay_s=GATHER_S)
+        self._events = GroupCommit(
+            functools.partial(self._writing.insert, "host_events"), max_delay_s=GATHER_S
+        )
         self._lock = threading.Lock()
         self._asked: dict[int, float] = {}
         """When this process was done with asking for a station's backup, by the monotonic clock;
@@ -78,8 +81,7 @@ class HostRequestService:
                 self._act(job, station, tag)
 
     def close(self) -> None:
-        """Writes what is gathered, and closes the database connections."""
-        self._events.close()
+        """Closes the database connections."""
         self._writing.close()
         for _ in range(LOOKUPS):
             self._lookups.get().close()

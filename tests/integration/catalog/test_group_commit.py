@@ -1,9 +1,12 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -19,39 +22,52 @@ def site(number: int) -> SiteRow:
     return SiteRow(f"s{number}", 1.0, 2.0, 3.0, 1)
 
 
-def test_rows_of_many_callers_go_in_together(catalog: Catalog) -> None:
-    with GroupCommit(catalog, "sites", max_delay_s=0.2) as writer, ThreadPoolExecutor(20) as pool:
+def group(catalog: Catalog, **bounds: Any) -> GroupCommit:
+    return GroupCommit(partial(catalog.insert, "sites"), **bounds)
+
+
+def test_rows_that_many_threads_insert_at_once_go_in_together(catalog: Catalog) -> None:
+    with ThreadPoolExecutor(20) as pool:
+        list(pool.map(lambda n: catalog.insert("sites", [site(n)]), range(200)))
+    assert catalog.query("SELECT count() AS n FROM sites") == [{"n": 200}]
+
+
+def test_rows_that_come_within_the_delay_make_one_block(catalog: Catalog) -> None:
+    blocks: list[int] = []
+
+    def write(rows: Sequence[object]) -> None:
+        blocks.append(len(rows))
+
+    writer = GroupCommit(write, max_rows=20, max_delay_s=60.0)
+    with ThreadPoolExecutor(20) as pool:
         list(pool.map(lambda n: writer.insert([site(n)]), range(20)))
-        assert catalog.query("SELECT count() AS n FROM sites") == [{"n": 20}]
-    parts = "SELECT count() AS n FROM system.parts WHERE database = currentDatabase()"
-    assert catalog.query(parts + " AND table = 'sites' AND active")[0]["n"] < 20
+    assert blocks == [20]
 
 
 def test_small_bounds_split_the_rows_and_lose_none(catalog: Catalog) -> None:
-    bounds = {"max_rows": 2, "max_waiting_rows": 3}
-    with GroupCommit(catalog, "sites", **bounds) as writer, ThreadPoolExecutor(8) as pool:
+    writer = group(catalog, max_rows=2, max_waiting_rows=3)
+    with ThreadPoolExecutor(8) as pool:
         list(pool.map(lambda n: writer.insert([site(n)] * (n % 4)), range(30)))
     assert catalog.query("SELECT count() AS n FROM sites_now") == [{"n": 22}]
 
 
 def test_an_error_reaches_every_caller_and_the_next_block_goes_in(catalog: Catalog) -> None:
-    with GroupCommit(catalog, "sites", max_delay_s=0.1) as writer, ThreadPoolExecutor(4) as pool:
+    writer = group(catalog, max_rows=4, max_delay_s=60.0)
+    with ThreadPoolExecutor(4) as pool:
         catalog.execute("RENAME TABLE sites TO hidden")
         waiting = [pool.submit(writer.insert, [site(n)]) for n in range(4)]
         for future in waiting:
             with pytest.raises(CatalogError, match="UNKNOWN_TABLE"):
                 future.result()
         catalog.execute("RENAME TABLE hidden TO sites")
-        writer.insert([site(9)])
-    with pytest.raises(CatalogError, match="closed"):
-        writer.insert([site(1)])
+        catalog.insert("sites", [site(9)])
     assert catalog.query("SELECT site_id FROM sites") == [{"site_id": "s9"}]
 
 
 def test_a_bound_of_bytes_splits_the_rows_too(catalog: Catalog) -> None:
-    with GroupCommit(catalog, "sites", max_bytes=1, max_delay_s=30.0) as writer:
-        writer.insert([site(1)])
-        writer.insert([site(2)])
+    writer = group(catalog, max_bytes=1, max_delay_s=60.0)
+    writer.insert([site(1)])
+    writer.insert([site(2)])
     assert catalog.query("SELECT count() AS n FROM sites") == [{"n": 2}]
 
 
@@ -88,11 +104,11 @@ def test_a_server_that_is_full_asks_for_patience(catalog: Catalog, code: int, te
         " SETTINGS allow_custom_error_code_in_throwif = 1"
     )
     wishes = {"allow_custom_error_code_in_throwif": 1}
-    with Catalog(catalog.settings, wishes) as full, GroupCommit(full, "sites") as writer:
+    with Catalog(catalog.settings, wishes) as full:
         with pytest.raises(CatalogError, match=text) as caught:
-            writer.insert([replace(site(1), fixes=13)])
+            full.insert("sites", [replace(site(1), fixes=13)])
         assert caught.value.disposition is Disposition.NOT_NOW
-        writer.insert([site(2)])
+        full.insert("sites", [site(2)])
 
 
 def test_too_many_parts_ask_for_patience(catalog: Catalog) -> None:
