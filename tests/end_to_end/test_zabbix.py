@@ -286,10 +286,9 @@ def test_a_queue_that_does_not_move_and_a_disk_that_fills_fire_triggers(watched:
         tight = {"QUEUE_AGE": "1s", "DISK_DAYS": "3651", "DISK_FREE": "1.1"}
         late = add_daemon(watched, "uploaderd server again", **tight)
         watched.await_problem(late, "Messages of publish have waited for more than 1s")
-        folder = system.repository
+        folder = system.folder / "run"
         watched.await_problem(late, f"The disk of {folder} is full in less than 3651 days")
         watched.await_problem(late, f"The disk of {folder} is nearly full")
-        watched.await_problem(late, "uploaderd is degraded")
         watched.await_problem(late, "The catalog of uploaderd cannot be asked")
     finally:
         system.database.process.send_signal(signal.SIGCONT)

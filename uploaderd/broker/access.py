@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import logging
+import re
 import socket
 import ssl
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,6 +17,7 @@ from uploaderd.config.settings import BrokerSettings, TlsSettings
 from uploaderd.errors import BrokerError, ConfigError
 
 CONNECT_TIMEOUT_S = 10.0
+_VALIDITY = re.compile(rb"(?:\x17\x0d\d{12}|\x18\x0f\d{14})Z(?:\x17\x0d|\x18\x0f)(\d{12,14})Z")
 
 # pika reports each broken connection several times over, as errors with tracebacks; `explain` makes
 # one sentence of it, and whoever calls decides where that goes.
@@ -143,12 +146,31 @@ def _explain_tls(
                 )
             if "ALERT" in reason or "CERTIFICATE_REQUIRED" in reason:
                 own = tls.certificate if tls else None
+                ended = f" It has expired on {date}." if own and (date := _expired(own)) else ""
                 return BrokerError(
                     f"The broker at {place} refuses our certificate ({reason.lower()}).",
-                    hint=f"The certificate in use is {own}." if own else "It asks for one.",
+                    hint=f"The certificate in use is {own}.{ended}" if own else "It asks for one.",
                 )
             return BrokerError(f"TLS with the broker at {place} failed: {reason}.")
     return None
+
+
+def _expired(certificate: Path) -> str:
+    """The day on which a certificate in PEM has expired; empty if it has not, or is not known.
+
+    In a certificate's DER only the validity is two times side by side (RFC 5280, 4.1.2.5): UTCTime
+    (tag 23, 13 bytes) until 2049, and GeneralizedTime (tag 24, 15 bytes) from 2050 on.
+    """
+    try:
+        der = ssl.PEM_cert_to_DER_cert(certificate.read_text(encoding="ascii").strip())
+    except (OSError, ValueError):
+        return ""
+    ends = _VALIDITY.search(der)
+    if ends is None:
+        return ""
+    text = ends[1].decode() if len(ends[1]) == 14 else f"20{ends[1].decode()}"
+    over = text < time.strftime("%Y%m%d%H%M%S", time.gmtime())
+    return f"{text[:4]}-{text[4:6]}-{text[6:8]}" if over else ""
 
 
 def _explain_refusal(
@@ -163,7 +185,8 @@ def _explain_refusal(
         ):
             return AccessRefused(
                 f"The broker at {place} has no virtual host {settings.virtual_host!r} that {who} "
-                "may use."
+                "may use.",
+                hint="Mend rabbitmq.vhost, or make it: rabbitmqctl add_vhost, set_permissions -p.",
             )
         if isinstance(error, pe.IncompatibleProtocolError):
             if settings.tls is None:
@@ -172,6 +195,8 @@ def _explain_refusal(
                 hint = (
                     "A broker that asks for a client certificate does this to a client with none."
                 )
+            elif ended := _expired(settings.tls.certificate):
+                hint = f"Our certificate {settings.tls.certificate} has expired on {ended}."
             else:
                 hint = "It may not accept our client certificate."
             return AccessRefused(f"The broker at {place} ended the talk at once.", hint=hint)

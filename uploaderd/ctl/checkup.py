@@ -82,13 +82,13 @@ def _brokers(services: Sequence[ServiceSettings]) -> Iterator[Finding]:
         try:
             found = depths(service.broker, service.queue)
         except UploaderError as error:
-            hint = error.hint or "See the broker's log; `uploaderctl topology apply` makes queues."
+            hint = error.hint or "Mend the section rabbitmq, or see the broker's log."
             yield Finding(part, False, error.sentence, hint)
             continue
         text = ", ".join(f"{count} {what}" for what, count in found.items())
         missing = missing_rights(service.broker, service.queue)
         if missing:
-            hint = "rabbitmqctl set_permissions; docs/operations.md has the patterns."
+            hint = "rabbitmqctl set_permissions; docs/operators/secure.md has the patterns."
             yield Finding(part, False, missing, hint)
         elif found["dead"]:
             yield Finding(part, False, text, f"uploaderctl dead list --service {service.name}")

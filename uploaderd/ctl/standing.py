@@ -195,10 +195,13 @@ def _add_disks(shown: dict[str, Any], limits: StatusSettings) -> None:
 
 def _troubles(shown: dict[str, Any], limits: StatusSettings) -> list[str]:
     """What is not fine, in words, the worst first."""
+    alike: dict[tuple[str, str], list[str]] = {}
+    for each in shown["services"]:
+        if each["state"] not in FINE:
+            alike.setdefault((each["state"], each["reason"]), []).append(each["service"])
     troubles = [
-        f"{each['service']} is {each['state']}: {each['reason']}"
-        for each in shown["services"]
-        if each["state"] not in FINE
+        f"{', '.join(names)} {'is' if len(names) == 1 else 'are'} {state}: {reason}"
+        for (state, reason), names in alike.items()
     ]
     if shown.get("stopping"):
         troubles.insert(0, "the daemon is stopping")

@@ -5,6 +5,7 @@ The worst that is true is told. `FINE` states ask nothing of an operator.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -12,6 +13,8 @@ from typing import Any
 from uploaderd.config.settings import StatusSettings
 
 FINE = frozenset({"running", "idle", "retrying", "starting"})
+_ATTACH_S = 10.0
+"""An instance that has run for so long takes messages, or may not."""
 
 
 @dataclass(frozen=True)
@@ -47,7 +50,7 @@ def service_state(
     """The state of a service. `queue` is None for one that takes no messages."""
     return (
         _of_instances(instances)
-        or (queue and _of_queue(queue))
+        or (queue and _of_queue(queue, instances))
         or _of_work(queue, activity, limits)
     )
 
@@ -74,9 +77,14 @@ def _of_instances(instances: Sequence[dict[str, Any]]) -> State | None:
     return None
 
 
-def _of_queue(queue: dict[str, Any]) -> State | None:
+def _of_queue(queue: dict[str, Any], instances: Sequence[dict[str, Any]]) -> State | None:
+    following = "its instances try to connect again"
     if queue["error"]:
-        return State("disconnected", queue["error"], "its instances try to connect again")
+        return State("disconnected", queue["error"], following)
+    settled = [each for each in instances if time.time() - each["since"] > _ATTACH_S]
+    if settled and not queue["consumers"]:
+        reason = "nobody takes messages from its queue: `uploaderctl doctor` and the log say why"
+        return State("disconnected", reason, following)
     return None
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 import pytest
@@ -10,7 +11,7 @@ from uploaderd.config.settings import StatusSettings
 from uploaderd.observe.states import Activity, duration, service_state
 
 LIMITS = StatusSettings(idle_s=60, lag_s=100, slow_s=10)
-RUNS = {"state": "running", "reason": "the work loop turns"}
+RUNS = {"state": "running", "reason": "the work loop turns", "since": 0.0}
 
 
 def queue(**changes: Any) -> dict[str, Any]:
@@ -28,6 +29,8 @@ def queue(**changes: Any) -> dict[str, Any]:
         ("slow", [RUNS], queue(retrying=2), Activity(mean_s=11)),
         ("retrying", [RUNS], queue(retrying=2), Activity(quiet_s=500)),
         ("disconnected", [RUNS], queue(error="no broker"), Activity(oldest_s=500)),
+        ("disconnected", [RUNS], queue(consumers=0), Activity(quiet_s=500)),
+        ("running", [{**RUNS, "since": time.time() + 60}], queue(consumers=0), Activity()),
         ("waiting", [RUNS, {"state": "waiting", "reason": "it died"}], queue(), Activity()),
         (
             "failed",
