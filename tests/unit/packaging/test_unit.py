@@ -39,6 +39,16 @@ def test_the_exposure_is_at_most_two(unit: Path) -> None:
     assert done.returncode == 0, done.stdout
 
 
+def test_every_item_that_is_open_has_its_reason_in_the_documentation(unit: Path) -> None:
+    shown = analyze("security", "--offline=true", "--no-pager", str(unit)).stdout
+    open_ones = re.findall(r"^✗ (\w+)=(?:~(@?\w+))?", shown, re.MULTILINE)
+    assert open_ones
+    told = (RPM.parent / "docs" / "operators" / "secure.md").read_text()
+    for setting, part in open_ones:
+        words = {setting, part.removeprefix("@")} - {"", "SystemCallFilter"}
+        assert any(word in told for word in words), (setting, part)
+
+
 def test_the_daemon_has_time_to_drain_before_systemd_kills_it() -> None:
     text = (RPM / "uploaderd.service").read_text()
     found = re.search(r"^TimeoutStopSec=(\d+)$", text, re.MULTILINE)
