@@ -9,12 +9,19 @@ import json
 from collections.abc import Iterable
 from typing import Any
 
-from jsonschema import Draft202012Validator
+from jsonschema import Draft202012Validator, validators
 from jsonschema.exceptions import ValidationError
 
 from uploaderd.config.document import Document, KeyPath
 from uploaderd.errors import ConfigError
 
+# To JSON Schema 2.0 is an integer; to those who count with it, it is not.
+_Validator = validators.extend(
+    Draft202012Validator,
+    type_checker=Draft202012Validator.TYPE_CHECKER.redefine(
+        "integer", lambda _checker, value: type(value) is int
+    ),
+)
 _TYPES = {
     "object": "an object {…}",
     "array": "a list […]",
@@ -41,9 +48,7 @@ def check(document: Document, wanted: dict[str, Any], value: Any, where: KeyPath
 
     `value` is what stands at the key path `where` of the document.
     """
-    faults = [
-        _fault(document, where, error) for error in Draft202012Validator(wanted).iter_errors(value)
-    ]
+    faults = [_fault(document, where, error) for error in _Validator(wanted).iter_errors(value)]
     if faults:
         raise min(faults, key=lambda fault: fault[0])[1]
 

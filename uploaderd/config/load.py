@@ -133,6 +133,9 @@ def _broker(file: Document, values: dict[str, Any]) -> BrokerSettings:
     pairs = tuple(
         (host.strip("[]"), int(port)) for host, _, port in (h.rpartition(":") for h in hosts)
     )
+    for index, (_, port) in enumerate(pairs):
+        if not 1 <= port <= 65535:
+            raise file.error(("rabbitmq", "hosts", index), "expected a port from 1 to 65535")
     known = BrokerSettings()
     tls = values.get("tls")
     if tls is not None and ("certificate" in tls) != ("key" in tls):

@@ -125,6 +125,37 @@ WRONG_SERVICES: list[tuple[str, dict[str, Any] | str, str]] = [
         {"rabbitmq": {**BROKER, "retry_by": "hand"}},
         'rabbitmq.retry_by: expected one of "queues", "broker"',
     ),
+    (
+        "a pause of years",
+        {"rabbitmq": {**BROKER, "retry_delays_s": [1e30]}},
+        "rabbitmq.retry_delays_s[0]: expected at most 2592000",
+    ),
+    (
+        "a queue that is no file name",
+        {"rabbitmq": {**BROKER, "queue": "../backup"}},
+        "rabbitmq.queue: expected name of the service's queue: at most 200 ASCII",
+    ),
+    (
+        "an exchange of the broker's own",
+        {"rabbitmq": {**BROKER, "exchange": "amq.topic"}},
+        "rabbitmq.exchange: expected",
+    ),
+    (
+        "a binding that AMQP cannot say",
+        {"rabbitmq": {**BROKER, "bindings": ["x" * 256]}},
+        "rabbitmq.bindings[0]: expected a routing key of at most 255 bytes",
+    ),
+    (
+        "a broker as URL",
+        {"rabbitmq": {**BROKER, "hosts": ["amqp://there:5672"]}},
+        "rabbitmq.hosts[0]: expected a text host:port",
+    ),
+    (
+        "a port that is none",
+        {"rabbitmq": {**BROKER, "hosts": ["there:5672", "there:65536"]}},
+        "rabbitmq.hosts[1]: expected a port from 1 to 65535",
+    ),
+    ("a whole number with a point", {"instances": 2.0}, "instances: expected a whole number"),
     ("no heartbeat", {"rabbitmq": {**BROKER, "heartbeat": 0}}, "heartbeat: expected at least 1"),
     ("a binding twice", {"rabbitmq": {**BROKER, "bindings": ["a", "a"]}}, "rabbitmq.bindings:"),
     ("a limit of nothing", {"limits": {"memory_mb": 1}}, "limits.memory_mb: expected at least 32"),
