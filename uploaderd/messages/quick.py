@@ -60,16 +60,12 @@ def _string(schema: Mapping[str, Any]) -> Check:
         options = frozenset(item for item in schema["enum"] if isinstance(item, str))
         return lambda value: type(value) is str and value in options
     least, most = schema.get("minLength", 0), schema.get("maxLength", 1 << 60)
-    search = re.compile(schema["pattern"]).search if "pattern" in schema else None
-
-    def check(value: Any) -> bool:
-        return (
-            type(value) is str
-            and least <= len(value) <= most
-            and (search is None or search(value) is not None)
-        )
-
-    return check
+    if "pattern" not in schema:
+        return lambda value: type(value) is str and least <= len(value) <= most
+    search = re.compile(schema["pattern"]).search
+    return lambda value: (
+        type(value) is str and least <= len(value) <= most and search(value) is not None
+    )
 
 
 def _object(schema: Mapping[str, Any]) -> Check | None:
@@ -85,13 +81,16 @@ def _object(schema: Mapping[str, Any]) -> Check | None:
     if None in checks.values():
         return None
     required = frozenset(schema.get("required", ()))
-    alternatives = [frozenset(branch["required"]) for branch in branches]
+    alternatives = [frozenset(branch["required"]) for branch in branches] or [required]
     get = checks.get
 
     def check(value: Any) -> bool:
         if type(value) is not dict or not required <= value.keys():
             return False
-        if alternatives and not any(names <= value.keys() for names in alternatives):
+        for names in alternatives:
+            if names <= value.keys():
+                break
+        else:
             return False
         for name, item in value.items():
             part = get(name)
