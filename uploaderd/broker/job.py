@@ -112,17 +112,16 @@ class Job:
         delay_s: float,
     ) -> None:
         text = messages.encode(body)
-        seed = (
-            f"{self.message_id}|{self.confirmed + len(self.outgoing)}|{routing_key}|".encode()
-            + text
-        )
+        number = self.confirmed + len(self.outgoing)
+        digest = hashlib.sha256(f"{self.message_id}|{number}|{routing_key}|".encode())
+        digest.update(text)
         self.outgoing.append(
             Outgoing(
-                routing_key=routing_key,
-                body=text,
-                message_id=hashlib.sha256(seed).hexdigest()[:32],
-                correlation_id=self.correlation_id or self.message_id,
-                headers=headers,
+                routing_key,
+                text,
+                digest.hexdigest()[:32],
+                self.correlation_id or self.message_id,
+                headers,
                 mandatory=mandatory,
                 delay_s=delay_s,
             )
