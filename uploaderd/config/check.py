@@ -16,7 +16,7 @@ from uploaderd.config.document import Document, KeyPath
 from uploaderd.errors import ConfigError
 
 # To JSON Schema 2.0 is an integer; to those who count with it, it is not.
-_Validator = validators.extend(
+_Validator: Any = validators.extend(  # type: ignore[no-untyped-call] # so it is in its stubs
     Draft202012Validator,
     type_checker=Draft202012Validator.TYPE_CHECKER.redefine(
         "integer", lambda _checker, value: type(value) is int
