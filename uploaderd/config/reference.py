@@ -23,7 +23,9 @@ PARTS = (
             "host-request",
             "process",
             "publish",
+            "receive",
             "scheduler",
+            "send",
         )
     ),
 )

@@ -16,6 +16,7 @@ COMMANDS: tuple[str, ...] = (
     "check",
     "dead",
     "doctor",
+    "exchange",
     "explain",
     "inspect",
     "load",

@@ -11,7 +11,9 @@ import hashlib
 import json
 import os
 import re
+import struct
 import zipfile
+import zlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -22,7 +24,7 @@ import pyarrow as pa
 from uploaderd import __version__, clock, crash_points
 from uploaderd.catalog.client import Catalog
 from uploaderd.durable import sync_folder
-from uploaderd.errors import Disposition, UploaderError
+from uploaderd.errors import CatalogError, Disposition, UploaderError
 from uploaderd.exchange import watermark
 from uploaderd.exchange.watermark import LOAD_ORDER, Watermark
 from uploaderd.maintenance.transport import Wire, wires
@@ -34,6 +36,11 @@ ROWS_A_BLOCK = 4096
 NAME = re.compile(
     r"(?P<sender>[a-z0-9][a-z0-9_.]{0,63})-(?P<sequence>\d{12})-(?P<kind>complete|partial)\.zip"
 )
+DAMAGES = (
+    *(OSError, EOFError, ValueError, TypeError, KeyError, AttributeError, RuntimeError),
+    *(zipfile.BadZipFile, zlib.error, struct.error, pa.ArrowException, CatalogError),
+)
+"""What reading a file that is no sound export raises."""
 _NEW = pa.ipc.IpcWriteOptions(compression="zstd")
 
 
@@ -163,13 +170,13 @@ def read(path: Path) -> Manifest:
             if title != Title(manifest.sender, manifest.sequence, manifest.kind):
                 raise BadExport(f"{path.name}: its manifest is of another export.")
             for table, part in manifest.parts.items():
-                with archive.open(f"{table}.arrow") as file:
-                    sha256 = hashlib.file_digest(file, "sha256").hexdigest()  # type: ignore[arg-type]  # ZipExtFile reads as a file does
-                if sha256 != part.sha256:
+                if _sha256(archive, table) != part.sha256:
                     raise BadExport(f"{path.name}: the SHA-256 of {table} is another one.")
+                if _types(archive, table) != [each.type for each in wires(part.columns)]:
+                    raise BadExport(f"{path.name}: {table} has other columns than its manifest.")
         for text in (manifest.start, manifest.end):
             Watermark.of_json(text)
-    except (OSError, zipfile.BadZipFile, ValueError, TypeError, KeyError, EOFError) as error:
+    except DAMAGES as error:
         raise BadExport(f"{path.name} is damaged: {error}.") from error
     return manifest
 
@@ -183,8 +190,22 @@ def batches(path: Path, table: str) -> Iterator[pa.RecordBatch]:
             pa.ipc.open_stream(file) as stream,
         ):
             yield from stream
-    except (OSError, zipfile.BadZipFile, KeyError, pa.ArrowInvalid) as error:
+    except DAMAGES as error:
         raise BadExport(f"{path.name} is damaged: {error}.") from error
+
+
+def _sha256(archive: zipfile.ZipFile, table: str) -> str:
+    sha256 = hashlib.sha256()
+    with archive.open(f"{table}.arrow") as file:
+        while piece := file.read(1 << 20):
+            sha256.update(piece)
+    return sha256.hexdigest()
+
+
+def _types(archive: zipfile.ZipFile, table: str) -> list[pa.DataType]:
+    with archive.open(f"{table}.arrow") as file, pa.ipc.open_stream(file) as stream:
+        types: list[pa.DataType] = stream.schema.types
+        return types
 
 
 def _manifest(values: dict[str, Any]) -> Manifest:

@@ -116,6 +116,10 @@ def clean(inbox: Path, keeping: Keeping) -> list[str]:
             if old or shutil.disk_usage(inbox).free < keeping.floor_bytes:
                 path.unlink()
                 removed.append(path.name)
+        for path in (*inbox.glob("*.zip.part"), *(inbox / "refused").glob("*")):
+            if clock.seconds() - path.stat().st_mtime > keeping.complete.total_seconds():
+                path.unlink()
+                removed.append(path.name)
     except OSError as error:
         raise unwritable(inbox, error) from error
     return removed

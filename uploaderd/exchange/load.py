@@ -126,16 +126,16 @@ def _fill(
     beat: Callable[[], None],
 ) -> None:
     for batch in export.batches(path, table):
-        values = [_values(batch.column(n), kind) for n, (_, kind) in enumerate(columns)]
+        taken = [values(batch.column(n), kind) for n, (_, kind) in enumerate(columns)]
         names = [name for name, _ in columns]
-        catalog.insert_columns(f"`{table}`", names, values)
+        catalog.insert_columns(f"`{table}`", names, taken)
         beat()
 
 
-def _values(sent: pa.Array, kind: str) -> list[Any]:
+def values(sent: pa.Array, kind: str) -> list[Any]:
     """A column's values as the driver takes them: bytes, whole numbers, lists of them."""
     if kind.startswith("Array("):
         numbers = kind.removeprefix("Array(").removesuffix(")").lower()
         return [np.frombuffer(one, numbers).tolist() for one in sent.to_pylist()]
-    values: list[Any] = sent.to_pylist()
-    return values
+    plain: list[Any] = sent.to_pylist()
+    return plain

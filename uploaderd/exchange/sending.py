@@ -95,9 +95,12 @@ def _exports(plan: Plan) -> list[tuple[Title, Path]]:
 
 
 def _forget_confirmed(plan: Plan, receipt: Receipt) -> None:
+    """Removes what the target has, and what a crash left half written."""
     for title, path in _exports(plan):
         if title.sequence <= receipt.sequence:
             path.unlink(missing_ok=True)
+    for path in plan.outbox.glob(".*.zip"):
+        path.unlink(missing_ok=True)
 
 
 def _waiting(plan: Plan) -> tuple[Path, Manifest] | None:

@@ -11,7 +11,7 @@ from uploaderd import clock
 from uploaderd.errors import RemoteFileError, UploaderError
 from uploaderd.exchange.export import Manifest, Title
 from uploaderd.exchange.receipts import Receipt
-from uploaderd.exchange.target import Finding
+from uploaderd.exchange.target import CLOCK_LIMIT_S, Finding
 from uploaderd.exchange.upload import guarded, make_folders, put
 from uploaderd.station import disk
 from uploaderd.station.access import Access
@@ -19,7 +19,6 @@ from uploaderd.station.connection import Connection, connect
 from uploaderd.station.pipelined import content
 
 LARGEST_RECEIPT = 16 << 20
-CLOCK_LIMIT_S = 60.0
 
 
 class SftpTarget:
@@ -104,14 +103,11 @@ class SftpTarget:
         said = str(time.time_ns()).encode()
         with guarded(self.connection):
             sftp = self.connection.sftp
-            try:
-                make_folders(sftp, self._folder)
-                with sftp.open(place, "wb") as file:
-                    file.write(said)
-                same = content(sftp, place, 100) == said
-                sftp.remove(place)
-            except PermissionError as error:
-                return Finding("write", False, f"{self._folder} cannot be written: {error}")
+            make_folders(sftp, self._folder)
+            with sftp.open(place, "wb") as file:
+                file.write(said)
+            same = content(sftp, place, 100) == said
+            sftp.remove(place)
         text = "written, read back and removed" if same else "what was written reads otherwise"
         return Finding("write", same, f"{self._folder}: {text}")
 

@@ -10,6 +10,8 @@ from typing import Protocol
 from uploaderd.exchange.export import Manifest
 from uploaderd.exchange.receipts import Receipt
 
+CLOCK_LIMIT_S = 60.0
+
 
 @dataclass(frozen=True)
 class Finding:

@@ -19,8 +19,9 @@ from paramiko.sftp import CMD_EXTENDED
 from uploaderd import crash_points
 from uploaderd.errors import RemoteFileError, StationUnreachable
 from uploaderd.maintenance.server import digest
+from uploaderd.repository.placement import unwritable
 from uploaderd.station.connection import Connection
-from uploaderd.station.pipelined import one
+from uploaderd.station.pipelined import answers
 
 PIECE = 1 << 18
 _ATTEMPTS = 2
@@ -29,12 +30,15 @@ _ATTEMPTS = 2
 
 @contextmanager
 def guarded(connection: Connection) -> Iterator[None]:
-    """Makes what a broken connection raises a StationUnreachable."""
+    """Makes of what paramiko raises a StationUnreachable, or a RemoteFileError for a refusal."""
     try:
         yield
-    except (paramiko.SSHException, EOFError, ConnectionError, TimeoutError) as error:
+    except (paramiko.SSHException, EOFError, OSError) as error:
+        address = connection.access.address
+        if isinstance(error, OSError) and connection.transport.is_active():
+            raise RemoteFileError(f"{address} refuses: {error}.") from error
         raise StationUnreachable(
-            f"The connection to {connection.access.address} broke: {error or 'end of stream'}."
+            f"The connection to {address} broke: {error or 'end of stream'}."
         ) from error
 
 
@@ -46,9 +50,12 @@ def put(
     Raises:
         StationUnreachable: the connection broke; the next call goes on from there.
         RemoteFileError: the server cannot write it, or has other bytes than were sent.
-        OSError: our own file cannot be read.
+        RepositoryError: our own file cannot be read.
     """
-    size, sha256 = path.stat().st_size, digest(path)
+    try:
+        size, sha256 = path.stat().st_size, digest(path)
+    except OSError as error:
+        raise unwritable(path, error) from error
     with guarded(connection):
         sftp = connection.sftp
         if _size(sftp, place) == size and _hash(connection, place) == sha256:
@@ -71,15 +78,16 @@ def put(
 
 
 def make_folders(sftp: paramiko.SFTPClient, folder: str) -> None:
-    """Makes a folder and those above it. Raises RemoteFileError."""
+    """Makes a folder and those above it. Raises what the connection raises."""
     if not folder or _size(sftp, folder) is not None:
         return
     make_folders(sftp, posixpath.dirname(folder))
     try:
         sftp.mkdir(folder)
-    except OSError as error:
-        if isinstance(error, ConnectionError) or _size(sftp, folder) is None:
-            raise RemoteFileError(f"The folder {folder} cannot be made: {error}.") from error
+    except OSError:
+        # Somebody else may have made it meanwhile.
+        if _size(sftp, folder) is None:
+            raise
 
 
 def _send(
@@ -90,26 +98,18 @@ def _send(
     if there > size:
         sftp.remove(part)
         there = 0
-    try:
-        with path.open("rb") as source, sftp.open(part, "ab") as target:
-            target.set_pipelined(True)
-            source.seek(there)
-            while piece := source.read(PIECE):
-                target.write(piece)
-                beat()
-    except (PermissionError, FileNotFoundError) as error:
-        raise RemoteFileError(f"{part} cannot be written: {error}.") from error
+    with path.open("rb") as source, sftp.open(part, "ab") as target:
+        target.set_pipelined(True)
+        source.seek(there)
+        while piece := source.read(PIECE):
+            target.write(piece)
+            beat()
 
 
 def _sync(sftp: paramiko.SFTPClient, part: str) -> None:
     """Asks the server to bring the bytes to its disk; an old one does not know how."""
     with sftp.open(part, "r+b") as target:
-        try:
-            one(sftp, CMD_EXTENDED, b"fsync@openssh.com", target.handle)
-        except ConnectionError:
-            raise
-        except OSError:
-            return
+        next(answers(sftp, [(CMD_EXTENDED, b"fsync@openssh.com", target.handle)], 1))
 
 
 def _size(sftp: paramiko.SFTPClient, place: str) -> int | None:

@@ -15,6 +15,8 @@ ROUTING_KEYS: Mapping[str, str] = {
     "backup": "host.backup",
     "process": "file.process",
     "publish": "catalog.publish",
+    "send": "catalog.send",
+    "receive": "catalog.receive",
     "garbage": "repository.garbage",
     "host-check": "host.check",
 }

@@ -54,7 +54,7 @@ def test_the_examples_are_valid(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
         *("backup", "host-check", "host-request", "process", "publish")
     ]
     assert [each.name for each in services if not each.enabled] == [
-        *("garbage", "gateway", "scheduler")
+        *("garbage", "gateway", "receive", "scheduler", "send-central")
     ]
     daemon = load_daemon(ROOT / "config.json.example")
     assert select(daemon, services) == tuple(each for each in services if each.enabled)

@@ -1,0 +1,161 @@
+"""`uploaderctl exchange`: what is sent to other servers, and what has come from them."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from uploaderd.config.settings import ServiceSettings
+
+EPILOG = """examples:
+  uploaderctl exchange status
+  uploaderctl exchange check --target send-central && echo good
+  uploaderctl exchange send --target send-central --complete --json
+  uploaderctl exchange received
+"""
+
+
+def register(commands: Any) -> None:
+    """Adds `exchange send`, `status`, `check` and `received`."""
+    parser = commands.add_parser(
+        "exchange",
+        help="send the catalog to other servers, and look at what was confirmed",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
+    now = actions.add_parser("send", help="send what a target lacks, in this process")
+    now.add_argument("--complete", action="store_true", help="everything, from scratch")
+    status = actions.add_parser(
+        "status", help="what each target has confirmed; status 1 if unknown"
+    )
+    check = actions.add_parser(
+        "check", help="connect, write, read back; status 1 if anything fails"
+    )
+    received = actions.add_parser("received", help="the last export of each sender")
+    for action, run in ((now, _send), (status, _status), (check, _check), (received, _received)):
+        action.add_argument("--json", action="store_true", help="one JSON object")
+        action.add_argument(
+            "-s",
+            "--services",
+            type=Path,
+            metavar="DIR",
+            default=Path("/etc/uploaderd/services.d"),
+            help="folder of the service files (default %(default)s)",
+        )
+        if action is not received:
+            action.add_argument("--target", help="one service file's name; every target if absent")
+        action.set_defaults(run=run)
+
+
+def _send(arguments: argparse.Namespace) -> int:
+    from uploaderd.broker.job import Job
+    from uploaderd.catalog import Catalog
+    from uploaderd.services import send
+
+    answers = []
+    for service in _targets(arguments):
+        with Catalog(service.database) as catalog:
+            done = send.run(
+                catalog, service.behaviour, complete=arguments.complete, job=Job({}, "by-hand")
+            )
+        answers.append(send.answer(service.name, done))
+    _say(arguments, {"targets": answers}, [f"{a['target']}: {a['message']}" for a in answers])
+    return 0
+
+
+def _status(arguments: argparse.Namespace) -> int:
+    from uploaderd.errors import UploaderError
+    from uploaderd.services import send
+
+    answers: list[dict[str, Any]] = []
+    for service in _targets(arguments):
+        told: dict[str, Any] = {"target": service.name, "enabled": service.enabled}
+        try:
+            with send.target_of(service.behaviour) as target:
+                receipt = target.receipt()
+            told |= {
+                "ok": receipt.outcome in ("loaded", ""),
+                "sequence": receipt.sequence,
+                "outcome": receipt.outcome or "nothing confirmed yet",
+                "at": receipt.at.isoformat() if receipt.sequence else "N/A",
+                "text": receipt.text,
+            }
+        except UploaderError as error:
+            told |= {"ok": False, "sequence": -1, "outcome": "unknown", "text": str(error)}
+        told["check"] = _last_check(service)
+        answers.append(told)
+    lines = [f"{a['target']}: export {a['sequence']}, {a['outcome']} {a['text']}" for a in answers]
+    _say(arguments, {"targets": answers}, lines)
+    return 0 if all(answer["ok"] for answer in answers) else 1
+
+
+def _last_check(service: ServiceSettings) -> dict[str, Any]:
+    """What the scheduled check found last; empty if there was none."""
+    place = service.behaviour["outbox"] / f"{service.name}.state.json"
+    try:
+        found: dict[str, Any] = json.loads(place.read_text("utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return found
+
+
+def _check(arguments: argparse.Namespace) -> int:
+    from uploaderd.services import send
+
+    answers, lines = [], []
+    for service in _targets(arguments):
+        with send.target_of(service.behaviour) as target:
+            findings = list(target.check())
+        ok = all(one.ok for one in findings)
+        answers.append({"target": service.name, "ok": ok, "steps": [vars(one) for one in findings]})
+        lines += [
+            f"{service.name}: {one.step} {'good' if one.ok else 'BAD'}: {one.text}"
+            for one in findings
+        ]
+    _say(arguments, {"targets": answers}, lines)
+    return 0 if all(answer["ok"] for answer in answers) else 1
+
+
+def _received(arguments: argparse.Namespace) -> int:
+    from uploaderd.catalog import Catalog
+    from uploaderd.exchange import receipts
+
+    found = []
+    for service in _services(arguments, "receive"):
+        with Catalog(service.database) as catalog:
+            found += receipts.senders(catalog)
+    answers = [{**vars(one), "at": one.at.isoformat()} for one in found]
+    lines = [f"{one.sender}: export {one.sequence}, {one.outcome} {one.text}" for one in found]
+    _say(arguments, {"senders": answers}, lines)
+    return 0
+
+
+def _targets(arguments: argparse.Namespace) -> list[ServiceSettings]:
+    from uploaderd.errors import ConfigError
+    from uploaderd.services.send import require_whole
+
+    found = [
+        service
+        for service in _services(arguments, "send")
+        if arguments.target in (None, service.name)
+    ]
+    if arguments.target and not found:
+        raise ConfigError(f"{arguments.services} holds no target {arguments.target}.")
+    for service in found:
+        require_whole(service.behaviour, service.name)
+    return found
+
+
+def _services(arguments: argparse.Namespace, kind: str) -> list[ServiceSettings]:
+    from uploaderd.config import load_services
+
+    found = [each for each in load_services(arguments.services) if each.service == kind]
+    return [each for each in found if each.enabled or getattr(arguments, "target", None)]
+
+
+def _say(arguments: argparse.Namespace, answer: dict[str, Any], lines: list[str]) -> None:
+    print(json.dumps(answer) if arguments.json else "\n".join(lines) or "nothing to tell")
