@@ -14,6 +14,10 @@ GRANT CREATE DATABASE ON uploaderd.* TO uploaderd_owner;
 GRANT SELECT, INSERT ON uploaderd.* TO uploaderd_writer;
 GRANT SELECT ON uploaderd.* TO uploaderd_reader, uploaderd_analyst;
 GRANT SELECT ON system.tables TO uploaderd_owner, uploaderd_writer, uploaderd_reader;
+GRANT SELECT ON system.parts TO uploaderd_owner, uploaderd_writer, uploaderd_reader;
+GRANT SELECT ON system.disks TO uploaderd_writer;
+-- The check of a target removes the receipt that it wrote.
+GRANT ALTER DELETE ON uploaderd.receipts TO uploaderd_writer;
 GRANT SELECT ON system.columns TO uploaderd_owner, uploaderd_writer, uploaderd_reader, uploaderd_analyst;
 
 -- readonly = 2: settings of a query may be changed, as clients do, but within these constraints.
