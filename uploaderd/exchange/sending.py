@@ -12,13 +12,20 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from uploaderd.catalog.client import Catalog
-from uploaderd.errors import RepositoryError
+from uploaderd.errors import Disposition, RepositoryError, UploaderError
 from uploaderd.exchange import export
 from uploaderd.exchange.export import BadExport, Manifest, Title
 from uploaderd.exchange.receipts import Receipt
 from uploaderd.exchange.target import Target
 from uploaderd.exchange.watermark import LOAD_ORDER, Watermark
 from uploaderd.repository.placement import make_folder, unwritable
+
+
+class NotConfirmed(UploaderError):
+    """An earlier export must be confirmed before this one can begin."""
+
+    code = "not_confirmed"
+    disposition = Disposition.NOT_NOW
 
 
 @dataclass(frozen=True)
@@ -60,6 +67,7 @@ def send(
     delivered, to bring what belongs to it.
 
     Raises:
+        NotConfirmed: a complete export is asked for while a partial one is on its way.
         RepositoryError: a disk is nearly full, or the outbox cannot be written.
         CatalogError: our database cannot be reached.
         UploaderError: the target cannot be reached or refuses.
@@ -71,6 +79,8 @@ def send(
         media(path, manifest)
         target.deliver(path, manifest, beat)
         text = f"export {manifest.sequence} waits for its receipt"
+        if complete and manifest.kind != "complete":
+            raise NotConfirmed(f"No complete export is begun: {text}.")
         return Sent(manifest.sequence, manifest.kind, manifest.rows, text, receipt)
     thinned = _room(catalog, target, plan, complete)
     kind = "complete" if complete and not thinned else "partial"

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import pytest
+
 from tests.integration.exchange.conftest import Pair, differences
 from tests.integration.publishing.rows import fill, spectrum
+from uploaderd.exchange.sending import NotConfirmed
 
 
 def test_what_came_in_here_is_there_after_the_next_export(pair: Pair) -> None:
@@ -16,5 +19,8 @@ def test_what_came_in_here_is_there_after_the_next_export(pair: Pair) -> None:
 
     pair.ours.insert("spectra", [spectrum(3, level_max=-1.0), spectrum(999)])
     assert pair.send().rows == 2
+    assert pair.send().text == "export 2 waits for its receipt"
+    with pytest.raises(NotConfirmed, match="waits for its receipt"):
+        pair.send(complete=True)
     assert [one.sequence for one in pair.receive()] == [2]
     assert differences(pair.ours, pair.theirs) == []
