@@ -101,11 +101,12 @@ def _bare(published: Path, folder: Path) -> float:
     folder.mkdir()
     seconds = 0.0
     for number, path in enumerate(sorted((published / "current").resolve().rglob("*.parquet"))):
-        table = pq.ParquetFile(path).read()
+        file = pq.ParquetFile(path)
+        table, group = file.read(), file.metadata.row_group(0).num_rows
         begin = time.perf_counter()
         options = files.options(table.schema, order)
         with pq.ParquetWriter(folder / f"{number}", table.schema, **options) as writer:
-            writer.write_table(table)
+            writer.write_table(table, row_group_size=group)
         seconds += time.perf_counter() - begin
     return seconds
 

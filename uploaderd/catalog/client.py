@@ -53,7 +53,11 @@ class Catalog:
     """
 
     def __init__(
-        self, settings: DatabaseSettings, wishes: Mapping[str, object] | None = None
+        self,
+        settings: DatabaseSettings,
+        wishes: Mapping[str, object] | None = None,
+        *,
+        compression: bool = True,
     ) -> None:
         """`wishes` are further settings of the driver and of every query."""
         self.settings = settings
@@ -72,7 +76,7 @@ class Catalog:
             connect_timeout=min(10.0, settings.timeout_s),
             send_receive_timeout=settings.timeout_s,
             sync_request_timeout=min(5.0, settings.timeout_s),
-            compression=True,
+            compression=compression,
             client_name="uploaderd",
             settings={**pinned.PINNED, **(wishes or {})},
             tcp_keepalive=True,
@@ -99,10 +103,12 @@ class Catalog:
         """A query's rows as Arrow record batches of at most `rows`, over a connection of its own.
 
         `types` gives the Arrow types of columns by name; strings come as bytes. No Python object
-        is made for a value, memory is bounded by `rows`, and other calls are not held up.
+        is made for a value, memory is bounded by `rows`, and other calls are not held up. The
+        answer is not compressed: unpacking it and its checksums cost more than they save.
         """
         wishes = {"use_numpy": True, "strings_as_bytes": True, "max_block_size": rows}
-        with Catalog(self.settings, wishes) as own:
+        with Catalog(self.settings, wishes, compression=False) as own:
+            own._verified = self._verified
             batches = own._guarded(
                 lambda: own._client.query_arrow_stream(
                     sql, params, field_metadata=False, arrow_types=dict(types)

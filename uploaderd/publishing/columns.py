@@ -11,6 +11,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -52,7 +53,7 @@ class Column:
     """ClickHouse's type."""
     comment: str
 
-    @property
+    @cached_property
     def type(self) -> pa.DataType:
         """The column's type in the files. Raises KeyError for one that no table has."""
         if self.kind.startswith("LowCardinality(String"):

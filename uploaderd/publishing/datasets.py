@@ -8,6 +8,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+import pyarrow as pa
+
 from uploaderd.catalog.client import Catalog
 from uploaderd.errors import MessageError
 from uploaderd.publishing.columns import Column
@@ -59,6 +61,20 @@ class Dataset:
             f"SELECT {sent}, {self.hash_sql} AS row_hash FROM {self.source}"
             f" WHERE {self.span} AND {self.month_sql} = %(month)s"
             f" ORDER BY {', '.join(self.order)}"
+        )
+
+    def widest_sql(self, columns: Sequence[Column]) -> str:
+        """Gives the most `bytes` that the arrays of a row of `%(month)s` take; empty: no arrays."""
+        arrays = [
+            f"length({column.name}) * {column.type.value_type.bit_width // 8}"
+            for column in columns
+            if pa.types.is_list(column.type)
+        ]
+        if not arrays:
+            return ""
+        return (
+            f"SELECT max({' + '.join(arrays)}) AS bytes FROM {self.source}"
+            f" WHERE {self.span} AND {self.month_sql} = %(month)s"
         )
 
     def path(self, month: int) -> str:

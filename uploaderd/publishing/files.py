@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,15 +16,27 @@ from uploaderd import __version__
 from uploaderd.catalog.client import Catalog
 from uploaderd.errors import RepositoryError
 from uploaderd.publishing.columns import Column
-from uploaderd.publishing.datasets import PROFILES, Partition, digest
+from uploaderd.publishing.datasets import PROFILES, Dataset, Partition, digest
 from uploaderd.publishing.points import GEO, GEOMETRY, points
 from uploaderd.repository.placement import unwritable
 
-ROWS_A_BLOCK = 1024
-"""Rows that the database sends at a time: at 8.5 kB for the widest, some 9 MB."""
+BYTES_A_BLOCK = 2 << 20
+ROWS_A_BLOCK = 8192
+"""The database sends so many rows at a time, or fewer if they are wide."""
+BYTES_A_ROW = 400
+"""What a row takes without its arrays."""
 ROWS_A_GROUP = 131_072
 BYTES_A_GROUP = 12 << 20
 """A row group is written when it has so many rows or bytes."""
+
+
+@dataclass(frozen=True)
+class Sent:
+    """Some rows of a partition, in the files' schema; `hashes` is the sum of the rows' hashes."""
+
+    partition: Partition
+    rows: pa.RecordBatch
+    hashes: int
 
 
 @dataclass(frozen=True)
@@ -38,11 +50,11 @@ class Written:
     size: int
 
 
-def schema(columns: Sequence[Column], name: str, order: Sequence[str]) -> pa.Schema:
+def schema(columns: Sequence[Column], dataset: Dataset) -> pa.Schema:
     """The schema of a set's files; sites get their position as a geometry, too."""
     fields = [column.field for column in columns]
-    metadata = {"created_by": f"uploaderd {__version__}", "sorted_by": ", ".join(order)}
-    if name == "sites":
+    metadata = {"created_by": f"uploaderd {__version__}", "sorted_by": ", ".join(dataset.order)}
+    if dataset.name == "sites":
         return pa.schema([*fields, GEOMETRY], metadata=metadata | {"geo": GEO})
     return pa.schema(fields, metadata=metadata)
 
@@ -60,10 +72,32 @@ def options(shape: pa.Schema, order: Sequence[str]) -> dict[str, object]:
     }
 
 
+def sent(
+    catalog: Catalog, partitions: Sequence[Partition], columns: Mapping[str, Sequence[Column]]
+) -> Generator[Sent, None, None]:
+    """The rows of partitions, one after the other; nothing for a partition that is empty now.
+
+    Raises:
+        CatalogError: the database cannot be reached.
+    """
+    for partition in partitions:
+        own = columns[partition.dataset.name]
+        shape = schema(own, partition.dataset)
+        batches = catalog.record_batches(
+            partition.dataset.rows_sql(own),
+            partition.parameters,
+            types={f"sent_{column.name}": column.wire_type for column in own},
+            rows=_rows_a_block(catalog, partition, own),
+        )
+        for batch in batches:
+            hashes = batch.column(len(own)).to_numpy()
+            yield Sent(partition, _decoded(batch, own, shape), int(np.sum(hashes, dtype=np.uint64)))
+
+
 def write(
-    catalog: Catalog,
     partition: Partition,
     columns: Sequence[Column],
+    batches: Iterable[Sent],
     path: Path,
     *,
     check: Callable[[], None],
@@ -71,20 +105,21 @@ def write(
     """Writes a partition; `check` is called before each row group and may refuse.
 
     Raises:
-        CatalogError: the database cannot be reached.
         RepositoryError: the disk cannot be written, or does not give back what was written.
+        Exception: what `batches` or `check` raise.
     """
     dataset = partition.dataset
-    shape = schema(columns, dataset.name, dataset.order)
+    shape = schema(columns, dataset)
     rows, hashes = 0, 0
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with pq.ParquetWriter(path, shape, **options(shape, dataset.order)) as writer:
-            for group, hashed in _groups(_batches(catalog, partition, columns, shape)):
+            for group in _groups(batches):
                 check()
-                writer.write_table(group, row_group_size=ROWS_A_GROUP)
-                rows += group.num_rows
-                hashes += hashed
+                table = pa.Table.from_batches([each.rows for each in group])
+                writer.write_table(table, row_group_size=ROWS_A_GROUP)
+                rows += table.num_rows
+                hashes += sum(each.hashes for each in group)
         sha256 = _make_durable(path)
         _read_back(path, rows)
         size = path.stat().st_size
@@ -101,37 +136,36 @@ def rows_of(path: Path) -> int:
         raise RepositoryError(f"{path} cannot be read as Parquet: {error}.") from error
 
 
-def _batches(
-    catalog: Catalog, partition: Partition, columns: Sequence[Column], shape: pa.Schema
-) -> Iterator[tuple[pa.RecordBatch, int]]:
-    """Record batches in the files' schema, each with the sum of its rows' hashes."""
-    types = {f"sent_{column.name}": column.wire_type for column in columns}
-    sql = partition.dataset.rows_sql(columns)
-    for sent in catalog.record_batches(sql, partition.parameters, types=types, rows=ROWS_A_BLOCK):
-        arrays = [column.decode(sent.column(n)) for n, column in enumerate(columns)]
-        if "geometry" in shape.names:
-            by_name = dict(zip((column.name for column in columns), arrays, strict=True))
-            arrays.append(points(by_name["longitude"], by_name["latitude"]))
-        hashes = sent.column(len(columns)).to_numpy()
-        yield (
-            pa.RecordBatch.from_arrays(arrays, schema=shape),
-            int(np.sum(hashes, dtype=np.uint64)),
-        )
+def _rows_a_block(catalog: Catalog, partition: Partition, columns: Sequence[Column]) -> int:
+    """As many rows as the widest of the partition allow."""
+    if not (widest := partition.dataset.widest_sql(columns)):
+        return ROWS_A_BLOCK
+    found: int = catalog.query(widest, partition.parameters)[0]["bytes"]
+    return min(ROWS_A_BLOCK, BYTES_A_BLOCK // (BYTES_A_ROW + found) + 1)
 
 
-def _groups(batches: Iterator[tuple[pa.RecordBatch, int]]) -> Iterator[tuple[pa.Table, int]]:
+def _decoded(batch: pa.RecordBatch, columns: Sequence[Column], shape: pa.Schema) -> pa.RecordBatch:
+    """What the database sent, in the files' schema."""
+    arrays = [column.decode(batch.column(n)) for n, column in enumerate(columns)]
+    if "geometry" in shape.names:
+        by_name = dict(zip((column.name for column in columns), arrays, strict=True))
+        arrays.append(points(by_name["longitude"], by_name["latitude"]))
+    return pa.RecordBatch.from_arrays(arrays, schema=shape)
+
+
+def _groups(batches: Iterable[Sent]) -> Iterator[list[Sent]]:
     """Batches gathered to row groups."""
-    held: list[pa.RecordBatch] = []
-    hashes = 0
-    for batch, hashed in batches:
+    held: list[Sent] = []
+    rows, size = 0, 0
+    for batch in batches:
         held.append(batch)
-        hashes += hashed
-        rows = sum(each.num_rows for each in held)
-        if rows >= ROWS_A_GROUP or sum(each.nbytes for each in held) >= BYTES_A_GROUP:
-            yield pa.Table.from_batches(held), hashes
-            held, hashes = [], 0
+        rows += batch.rows.num_rows
+        size += batch.rows.nbytes
+        if rows >= ROWS_A_GROUP or size >= BYTES_A_GROUP:
+            yield held
+            held, rows, size = [], 0, 0
     if held:
-        yield pa.Table.from_batches(held), hashes
+        yield held
 
 
 def _make_durable(path: Path) -> str:

@@ -13,15 +13,20 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
 from uploaderd import __version__
 from uploaderd.catalog.client import Catalog
 from uploaderd.publishing import datasets, files, release
+from uploaderd.publishing.ahead import read_ahead
 from uploaderd.publishing.columns import Column
 from uploaderd.publishing.datasets import Partition
 from uploaderd.repository.placement import unwritable
+
+BLOCKS_AHEAD = 4
+"""Blocks that may wait for the writer: some 8 MB."""
 
 
 @dataclass(frozen=True)
@@ -79,12 +84,12 @@ def publish(
 
         try:
             made = _carry(folder, new, others, known, wanted)
-            for part in wanted:
-                if part.path not in made:
-                    path = new.path / part.path
-                    made[part.path] = asdict(
-                        files.write(catalog, part, columns[part.dataset.name], path, check=check)
-                    )
+            pending = [part for part in wanted if part.path not in made]
+            with read_ahead(files.sent(catalog, pending, columns), BLOCKS_AHEAD) as sent:
+                for part, batches in groupby(sent, key=lambda each: each.partition):
+                    own = columns[part.dataset.name]
+                    written = files.write(part, own, batches, new.path / part.path, check=check)
+                    made[part.path] = asdict(written)
             release.finish(new, _manifest(new, made, last, columns), keep=keep)
         except BaseException:
             # A full disk gets its room back at once; a killed process leaves it to the next run.

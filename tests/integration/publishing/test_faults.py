@@ -189,4 +189,4 @@ def test_memory_is_bounded_whatever_the_catalog_holds(catalog: Catalog, tmp_path
     assert done.returncode == 0, done.stderr
     assert rows(tmp_path) == 30_000
     # A quarter of a gigabyte went through it.
-    assert int(done.stdout) * 1024 < 400 << 20
+    assert int(done.stdout) * 1024 < 300 << 20
