@@ -19,7 +19,8 @@ from typing import Any
 
 from uploaderd import __version__
 from uploaderd.catalog.client import Catalog
-from uploaderd.publishing import datasets, files, release
+from uploaderd.errors import RepositoryError
+from uploaderd.publishing import datasets, files, release, resume
 from uploaderd.publishing.ahead import read_ahead
 from uploaderd.publishing.columns import Column
 from uploaderd.publishing.datasets import Partition
@@ -54,7 +55,8 @@ def publish(
     """Publishes a dataset, or `all`; without `complete`, only partitions that changed are written.
 
     If no partition changed, the current version stays and no new one is made: that costs two
-    queries. The other sets' files are kept as they are.
+    queries. The other sets' files are kept as they are. What an interrupted publication had
+    finished is taken over if the database still holds just that.
 
     Raises:
         MessageError: there is no such dataset.
@@ -83,16 +85,19 @@ def publish(
             release.require_room(folder, floor_bytes)
 
         try:
-            made = _carry(folder, new, others, known, wanted)
+            made = resume.take_over(new, {part.path: part.digest for part in wanted})
+            known = {path: entry for path, entry in known.items() if path not in made}
+            made |= _carry(folder, new, others, known, wanted)
             pending = [part for part in wanted if part.path not in made]
             with read_ahead(files.sent(catalog, pending, columns), BLOCKS_AHEAD) as sent:
                 for part, batches in groupby(sent, key=lambda each: each.partition):
                     own = columns[part.dataset.name]
                     written = files.write(part, own, batches, new.path / part.path, check=check)
                     made[part.path] = asdict(written)
+                    resume.note(new, part.path, made[part.path])
             release.finish(new, _manifest(new, made, last, columns), keep=keep)
-        except BaseException:
-            # A full disk gets its room back at once; a killed process leaves it to the next run.
+        except RepositoryError:
+            # A full disk gets its room back at once; of all else, the next run makes use.
             release.abandon(new)
             raise
         return _counted(new.version, made, before)

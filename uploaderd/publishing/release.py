@@ -30,6 +30,8 @@ from uploaderd.errors import RepositoryError
 from uploaderd.repository.placement import unwritable
 
 MANIFEST = "manifest.json"
+JOURNAL = ".written"
+"""Lists the finished files of a version that is being written: `uploaderd.publishing.resume`."""
 
 
 class Busy(RepositoryError):
@@ -100,17 +102,21 @@ def require_room(folder: Path, floor_bytes: int) -> None:
 
 
 def begin(folder: Path) -> Release:
-    """A new, empty version; left-overs of versions that were never finished are removed.
+    """A new version: empty, or with the files of the last one that was never finished.
 
     Raises:
         RepositoryError: the folder cannot be written.
     """
     try:
-        for unfinished in (folder / "versions").glob("*"):
-            if not (unfinished / MANIFEST).exists():
-                shutil.rmtree(unfinished)
+        kept = sorted((folder / "versions").glob("*"))
+        unfinished = [path for path in kept if not (path / MANIFEST).exists()]
+        for old in unfinished[:-1]:
+            shutil.rmtree(old)
         release = Release(folder, clock.now().strftime("%Y%m%dT%H%M%S%fZ"))
-        release.path.mkdir(parents=True)
+        if unfinished:
+            unfinished[-1].rename(release.path)
+        else:
+            release.path.mkdir(parents=True)
     except OSError as error:
         raise unwritable(folder, error) from error
     return release
@@ -204,6 +210,7 @@ def finish(release: Release, manifest: dict[str, Any], *, keep: int) -> None:
     try:
         text = json.dumps(manifest, indent=2, sort_keys=True) + "\n"
         crash_points.reached("manifest:before")
+        (release.path / JOURNAL).unlink(missing_ok=True)
         with (release.path / MANIFEST).open("w", encoding="utf-8") as file:
             file.write(text)
             file.flush()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import signal
 import subprocess
 import sys
@@ -86,6 +87,25 @@ def test_a_killed_publication_leaves_the_old_version_and_the_next_cleans_up(
     assert not list(release.verify(tmp_path, second.version, files.rows_of))
 
 
+def test_an_interrupted_publication_goes_on_where_it_was(catalog: Catalog, tmp_path: Path) -> None:
+    fill(catalog)
+    assert publisher(catalog, tmp_path, deadly=6).returncode == -signal.SIGKILL
+    (unfinished,) = (tmp_path / "versions").iterdir()
+    journal = (unfinished / release.JOURNAL).read_text().splitlines()
+    noted = {json.loads(line)["path"]: json.loads(line)["entry"] for line in journal}
+    inodes = {path: (unfinished / path).stat().st_ino for path in noted}
+    assert len(noted) >= 4
+    damaged, late = sorted(noted)[0], "spectra/year=2026/month=01/part.parquet"
+    (unfinished / damaged).write_bytes(b"PAR1")
+    catalog.insert("spectra", [spectrum(900)])
+    done = publish(catalog, tmp_path, complete=True)
+    current = (tmp_path / "current").resolve()
+    for path in noted.keys() - {damaged, late}:
+        assert (current / path).stat().st_ino == inodes[path]
+    assert rows(tmp_path) == 61
+    assert not list(release.verify(tmp_path, done.version, files.rows_of))
+
+
 def test_a_full_disk_leaves_the_old_version(catalog: Catalog, small_disk: Path) -> None:
     fill(catalog)
     first = publish(catalog, small_disk, complete=False)
@@ -122,7 +142,7 @@ def test_a_database_that_fails_midway_leaves_the_old_version(
     )
     with pytest.raises(CatalogError, match="throwIf"):
         publish(catalog, tmp_path, complete=True)
-    assert kept(tmp_path) == [first.version]
+    assert [each["version"] for each in release.versions(tmp_path)] == [first.version]
     assert rows(tmp_path) == 60
 
 
