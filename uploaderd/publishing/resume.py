@@ -72,4 +72,5 @@ def _is_sound(path: Path, entry: Mapping[str, Any]) -> bool:
     if not path.exists():
         return False
     with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest() == entry["sha256"]
+        sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+    return sha256 == str(entry["sha256"])
