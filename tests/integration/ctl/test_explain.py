@@ -16,7 +16,10 @@ def test_a_file_is_told_of_from_its_measurement_to_its_rows(
     (trace,) = live.explain(name, capsys)
     assert (trace["kind"], trace["facts"]["stage"]) == ("file", "processed")
     steps = [step["what"] for step in trace["timeline"]]
-    assert steps == ["measured", "request", "backup started", "fetched", "backup done", "processed"]
+    assert steps == [
+        *("measured", "request", "backup started", "discovered", "fetched"),
+        *("backup done", "processed"),
+    ]
     assert [step["at"] for step in trace["timeline"]] == sorted(
         step["at"] for step in trace["timeline"]
     )
