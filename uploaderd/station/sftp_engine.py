@@ -30,7 +30,7 @@ from uploaderd.station.sftp_session import SAFE_READ, Session
 TICK_S = 1.0
 PAUSE_S = 0.002
 FIRST_WAVE = 64
-"""Files begun before the server has shown that handles may be guessed, or told how many it has."""
+"""Files begun with a server that tells not how many handles it has, until one was guessed right."""
 
 
 class Engine:
@@ -106,9 +106,7 @@ class Engine:
         about = self._session.open()
         self._read_size, self._guess = about.read_size, about.first_handle
         self._most_waited_for = min(about.handles or FIRST_WAVE, self._limits.files_in_flight)
-        self._most_open = min(FIRST_WAVE, self._limits.files_in_flight)
-        if self._guess is None:
-            self._most_open = self._most_waited_for
+        self._most_open = self._most_waited_for
         self._read_size = self._pace.step(self._read_size)
 
     def _pause(self) -> None:

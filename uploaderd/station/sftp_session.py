@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 import struct
 import time
 from collections.abc import Iterator
@@ -16,6 +17,8 @@ SAFE_READ = 32768
 LARGEST_READ = 261120
 """Largest useful read: OpenSSH's limit, 256 KiB less a header."""
 SPARE_HANDLES = 8
+GREETING = wire.init() + wire.request(wire.EXTENDED, 0, wire.LIMITS)
+"""Version 3, and at once the question for limits: a server without them answers so."""
 FIRST_HANDLE = bytes(4)
 """OpenSSH's handle of the first file, and of every later one while no other is open."""
 
@@ -40,18 +43,17 @@ class Session:
         self._stall_s = stall_s
         self._splitter = wire.Splitter()
         self._heard = time.monotonic()
+        self._unread: collections.deque[tuple[int, int, memoryview]] = collections.deque()
+        """Packets that came along with the one that was waited for."""
 
     def open(self) -> About:
         """Agrees on version 3, and learns what the server can do."""
-        self.send(wire.init(), first=True)
+        self.send(GREETING, first=True)
         # The version stands where other answers have their number.
         kind, version, payload = self._one_packet()
         if kind != wire.VERSION or version < 3:
             raise wire.ProtocolError(f"version {version}")
         first_handle = FIRST_HANDLE if wire.POSIX_RENAME in bytes(payload) else None
-        if wire.LIMITS not in bytes(payload):
-            return About(SAFE_READ, None, first_handle)
-        self.send(wire.request(wire.EXTENDED, 0, wire.LIMITS), first=True)
         kind, _, payload = self._one_packet()
         if kind != wire.EXTENDED_REPLY or len(payload) < 32:
             return About(SAFE_READ, None, first_handle)
@@ -101,6 +103,6 @@ class Session:
             )
 
     def _one_packet(self) -> tuple[int, int, memoryview]:
-        while True:
-            for packet in self.packets(1.0):
-                return packet
+        while not self._unread:
+            self._unread.extend(self.packets(1.0))
+        return self._unread.popleft()
