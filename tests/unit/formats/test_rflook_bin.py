@@ -119,3 +119,21 @@ def test_a_mutated_file_is_read_or_refused_but_never_crashes(
             assert block.levels.ndim == 2
     except formats.FormatError:
         pass
+
+
+@pytest.mark.parametrize("garbage", [b"junk" * 9, b"StOp", b"x", b"StOp" * 3])
+def test_bytes_between_two_blocks_are_a_gap_and_cost_no_block(
+    tmp_path: Path, garbage: bytes
+) -> None:
+    path = tmp_path / "file.bin"
+    writer.write_v2(path, writer.Plan(), TIMES, levels_of())
+    raw = path.read_bytes().replace(b"StOpStArT", b"StOp" + garbage + b"StArT", 1)
+    path.write_bytes(raw)
+    recording = formats.read(path, statistics=True)
+    assert recording.spectra[0].n_traces == len(TIMES)
+    (issue,) = recording.issues
+    assert issue.as_dict() == {
+        "kind": "gap",
+        "offset": raw.index(b"StOp" + garbage) + 4,
+        "skipped": len(garbage),
+    }

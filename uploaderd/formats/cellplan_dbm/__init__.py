@@ -165,6 +165,8 @@ def _unpack(
     if inner.size != header.original_size:
         kind = "celzip_damaged" if complete else "celzip_truncated"
         log.add(kind, **where, got=inner.size, declared=header.original_size)
+    elif complete and data.size > header.packed_size:
+        log.add("trailing_bytes", **where, bytes=data.size - header.packed_size)
     return inner
 
 

@@ -172,6 +172,7 @@ def _numbered(
     return numbers
 
 
+@np.errstate(over="ignore", invalid="ignore")
 def _derive(table: NDArray[Any], size: int, width: int) -> dict[str, Any]:
     """Times, keys and soundness of records; the band's rule is in docs/formats/cellplan_dbm.md."""
     elements = table["elements"].astype(np.int64)

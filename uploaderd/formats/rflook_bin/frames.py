@@ -18,7 +18,6 @@ from uploaderd.formats.rflook_bin import common
 
 BEGIN: Final = b"StArT"
 END: Final = b"StOp"
-JOINT: Final = END + BEGIN
 GZIP: Final = b"\x1f\x8b\x08"
 PREFIX: Final = 22
 """Bytes before the JSON header."""
@@ -116,11 +115,17 @@ def blocks(file: File, issues: IssueLog) -> Iterator[tuple[NDArray[np.int64], ND
         start = len(memory)
     if start != file.begin:
         issues.add("gap", offset=file.begin, skipped=start - file.begin)
-    joints = _joints(file, start + len(BEGIN))
+    marks = _ends(file, start + len(BEGIN))
+    strays = np.zeros(0, np.int64)
     while start < len(memory):
-        ends = np.fromiter(itertools.islice(joints, CHUNK), np.int64)
+        pairs = itertools.islice(marks, CHUNK)
+        found: NDArray[np.int64] = np.fromiter(pairs, np.dtype((np.int64, 2)))
+        joined = found[:, 1] > len(END)
+        ends = found[joined, 0]
+        # Those of a block that ends in the next chunk are kept for it.
+        strays = np.append(strays[strays >= start], found[~joined, 0])
         starts = np.append(start, ends + len(END))
-        if ends.size < CHUNK:
+        if len(found) < CHUNK:
             ends = np.append(ends, _last_end(file, int(starts[-1]), issues))
             start = len(memory)
         else:
@@ -129,12 +134,13 @@ def blocks(file: File, issues: IssueLog) -> Iterator[tuple[NDArray[np.int64], ND
         for at in starts[~sound & (ends > starts)].tolist():
             issues.add("bad_block", offset=at)
         if sound.any():
-            yield starts[sound], ends[sound]
+            yield _split_at_gaps(file, starts[sound], ends[sound], strays, issues)
 
 
-def _joints(file: File, begin: int) -> Iterator[int]:
-    """Where a block's end and the next one's beginning meet, from `begin` on."""
-    return (match.start() for match in re.compile(JOINT).finditer(file.memory, begin))
+def _ends(file: File, begin: int) -> Iterator[tuple[int, int]]:
+    """Where `StOp` stands from `begin` on, and its length with a `StArT` that follows at once."""
+    pattern = re.compile(END + b"(?:" + BEGIN + b")?")
+    return ((match.start(), len(match[0])) for match in pattern.finditer(file.memory, begin))
 
 
 def _are_gzip(file: File, starts: NDArray[np.int64], ends: NDArray[np.int64]) -> NDArray[np.bool_]:
@@ -144,6 +150,57 @@ def _are_gzip(file: File, starts: NDArray[np.int64], ends: NDArray[np.int64]) ->
     for i, value in enumerate(GZIP):
         fits &= file.bytes[np.minimum(at + i, file.bytes.size - 1)] == value
     return fits
+
+
+def _split_at_gaps(
+    file: File,
+    starts: NDArray[np.int64],
+    ends: NDArray[np.int64],
+    strays: NDArray[np.int64],
+    issues: IssueLog,
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """The same blocks, with those cut in two that hold more than one stream.
+
+    What lies between two blocks keeps their markers apart, so they look like one. A `StOp` inside
+    gives that away; `strays` are all of those, most of which are compressed bytes by chance.
+    """
+    inside = np.searchsorted(starts, strays, side="right") - 1
+    inside = inside[(inside >= 0) & (strays < ends[inside])]
+    if not inside.size:
+        return starts, ends
+    pairs: list[tuple[int, int]] = []
+    chosen = set(inside.tolist())
+    for number, (start, end) in enumerate(zip(starts.tolist(), ends.tolist(), strict=True)):
+        pairs += _blocks_within(file, start, end, issues) if number in chosen else [(start, end)]
+    split = np.array(pairs, np.int64)
+    return split[:, 0], split[:, 1]
+
+
+def _blocks_within(file: File, start: int, end: int, issues: IssueLog) -> Iterator[tuple[int, int]]:
+    """The blocks of what looks like one, and the gaps between them."""
+    while start >= 0:
+        stop = _end_of_stream(file, start + file.head.itemsize, end)
+        if stop == end or file.memory[stop : stop + len(END)] != END:
+            yield start, end
+            return
+        yield start, stop
+        gap = stop + len(END)
+        start = file.memory.find(BEGIN, gap, end)
+        # Without another beginning, the end marker ends nothing, and is skipped, too.
+        issues.add("gap", offset=gap, skipped=(start if start >= 0 else end + len(END)) - gap)
+
+
+def _end_of_stream(file: File, begin: int, end: int) -> int:
+    """Where the gzip stream that begins there ends; `end` if it does not, or is damaged."""
+    most = file.skipped + file.payload_size + SERIALISED
+    # Of what does not shrink, deflate makes hardly more than it was.
+    window = file.memory[begin : min(end, begin + most + (most >> 8) + 1024)]
+    inflater = zlib.decompressobj(GZIP_WINDOW)
+    try:
+        inflater.decompress(window, most)
+    except zlib.error:
+        return end
+    return begin + len(window) - len(inflater.unused_data) if inflater.eof else end
 
 
 def _last_end(file: File, start: int, issues: IssueLog) -> int:
