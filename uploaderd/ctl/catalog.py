@@ -9,10 +9,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from uploaderd.ctl import archive
+from uploaderd.ctl.services import ETC
 
 if TYPE_CHECKING:
     from uploaderd.config.settings import DatabaseSettings
 
+SERVICES = ETC / "services.d"
 EPILOG = """examples:
   uploaderctl catalog migrate
   uploaderctl catalog migrate --dry-run --host db1 --password-file /run/secrets/db
@@ -25,9 +27,14 @@ EPILOG = """examples:
 
 
 def add_database_options(parser: argparse.ArgumentParser) -> None:
-    """The options that say which database; without any, the local one."""
+    """The options that say which database; without any, the daemon's, else the local one."""
     group = parser.add_argument_group("database")
-    group.add_argument("-s", "--services", type=Path, metavar="DIR", help="take it from services.d")
+    group.add_argument(
+        *("-s", "--services"),
+        type=Path,
+        metavar="DIR",
+        help=f"take it from a folder of services; default {SERVICES}, if it is there and no --host",
+    )
     group.add_argument("--host", help="default 127.0.0.1")
     group.add_argument("--port", type=int, help="native protocol, default 9000")
     group.add_argument("--database", help="default uploaderd")
@@ -36,18 +43,27 @@ def add_database_options(parser: argparse.ArgumentParser) -> None:
 
 
 def database_settings(arguments: argparse.Namespace) -> DatabaseSettings:
-    """The settings that the options name; single options go before the services' folder."""
+    """The settings that the options name; single options go before the services' folder.
+
+    Raises:
+        ConfigError: a file that is named cannot be read, or is not valid.
+    """
     from uploaderd.config.settings import DatabaseSettings
     from uploaderd.errors import ConfigError
     from uploaderd.secret import Secret
 
     settings = DatabaseSettings()
-    if arguments.services:
+    folder = arguments.services
+    if folder is None and arguments.host is None and SERVICES.is_dir():
+        folder = SERVICES
+    if folder:
         from uploaderd.config import load_services
 
-        services = load_services(arguments.services)
+        services = load_services(folder)
         if not services:
-            raise ConfigError(f"{arguments.services} holds no service.")
+            raise ConfigError(
+                f"{folder} holds no service.", hint="Name the database with --host, or another -s."
+            )
         settings = services[0].database
     given: dict[str, Any] = {
         name: value

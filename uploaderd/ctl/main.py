@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import logging
 import os
 import sys
 from collections.abc import Sequence
@@ -45,6 +46,8 @@ def build_parser(commands: Sequence[str] = COMMANDS) -> argparse.ArgumentParser:
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs one command; an expected error is one line on standard error and status 1."""
     arguments = build_parser().parse_args(argv)
+    # The driver logs each failure to connect with its traceback; the errors below say it all.
+    logging.getLogger("clickhouse_driver").setLevel(logging.CRITICAL)
     try:
         return int(arguments.run(arguments))
     except UploaderError as error:

@@ -142,12 +142,13 @@ def tables(catalog: Catalog) -> list[str]:
 
 def contents(catalog: Catalog, table: str, columns: Sequence[tuple[str, str]]) -> list[Chunk]:
     """The table's chunks as the database has them now, each row once."""
+    # ClickHouse takes an alias for a column of the same name: no column begins like these.
     rows = catalog.query(
-        f"SELECT {_chunk(table)} AS chunk, count() AS rows, sum({_hash(columns)}) AS hashes"
-        f" FROM `{table}` FINAL GROUP BY chunk ORDER BY chunk"
+        f"SELECT {_chunk(table)} AS _chunk, count() AS _count, sum({_hash(columns)}) AS _sum"
+        f" FROM `{table}` FINAL GROUP BY _chunk ORDER BY _chunk"
     )
     return [
-        Chunk(table, row["chunk"], row["rows"], _digest(row["hashes"], columns)) for row in rows
+        Chunk(table, row["_chunk"], row["_count"], _digest(row["_sum"], columns)) for row in rows
     ]
 
 
