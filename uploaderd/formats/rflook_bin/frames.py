@@ -12,7 +12,6 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from uploaderd.formats.files import forget
 from uploaderd.formats.issues import IssueLog
 from uploaderd.formats.rflook_bin import common
 
@@ -27,8 +26,6 @@ MAX_JSON: Final = 1 << 20
 MAX_POINTS: Final = 1 << 20
 CHUNK: Final = 4096
 """Blocks handled at once."""
-WINDOW: Final = 1 << 18
-"""Bytes searched at once."""
 SMALL: Final = 1 << 14
 """Bytes of a stream that is inflated at once: deflate makes at most 1,032 times as many of them."""
 GZIP_WINDOW: Final = zlib.MAX_WBITS | 16
@@ -57,6 +54,13 @@ class File:
         if self.bits == 8:
             fields += [("offset", "<i2")]
         self.head = np.dtype(fields)
+        self.marker_counts = {BEGIN.decode(): 0, END.decode(): 0}
+        """How often the markers occur anywhere, by chance in compressed bytes, too."""
+
+    def count(self, lengths: NDArray[np.int64]) -> None:
+        """Counts markers by their lengths; a beginning that follows an end at once is with it."""
+        self.marker_counts[BEGIN.decode()] += int((lengths != len(END)).sum())
+        self.marker_counts[END.decode()] += int((lengths != len(BEGIN)).sum())
 
     def heads(self, starts: NDArray[np.int64]) -> NDArray[Any]:
         """Block headers at offsets; structured [n]."""
@@ -108,39 +112,51 @@ def opened(memory: mmap.mmap, version: str) -> File | None:
 
 
 def blocks(file: File, issues: IssueLog) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64]]]:
-    """Where blocks begin (at `StArT`) and end (at `StOp`), in chunks; only whole blocks."""
+    """Where blocks begin (at `StArT`) and end (at `StOp`), in chunks; only whole blocks.
+
+    When all are given, `file.marker_counts` is complete.
+    """
     memory = file.memory
-    start = memory.find(BEGIN, file.begin)
+    first = start = memory.find(BEGIN, file.begin)
     if start < 0:
-        start = len(memory)
+        first = start = len(memory)
     if start != file.begin:
         issues.add("gap", offset=file.begin, skipped=start - file.begin)
-    marks = _ends(file, start + len(BEGIN))
     strays = np.zeros(0, np.int64)
-    while start < len(memory):
-        pairs = itertools.islice(marks, CHUNK)
-        found: NDArray[np.int64] = np.fromiter(pairs, np.dtype((np.int64, 2)))
-        joined = found[:, 1] > len(END)
-        ends = found[joined, 0]
+    for found in _marks(memory):
+        file.count(found[:, 1] - found[:, 0])
+        at, lengths = found[:, 0], found[:, 1] - found[:, 0]
+        ends = at[(lengths == len(END + BEGIN)) & (at > first)]
         # Those of a block that ends in the next chunk are kept for it.
-        strays = np.append(strays[strays >= start], found[~joined, 0])
+        strays = np.append(strays[strays >= start], at[lengths == len(END)])
         starts = np.append(start, ends + len(END))
-        if len(found) < CHUNK:
-            ends = np.append(ends, _last_end(file, int(starts[-1]), issues))
-            start = len(memory)
-        else:
-            start, starts = int(starts[-1]), starts[:-1]
-        sound = _are_gzip(file, starts, ends)
-        for at in starts[~sound & (ends > starts)].tolist():
-            issues.add("bad_block", offset=at)
-        if sound.any():
-            yield _split_at_gaps(file, starts[sound], ends[sound], strays, issues)
+        start = int(starts[-1])
+        yield from _sound(file, starts[:-1], ends, strays, issues)
+    if start < len(memory):
+        end = _last_end(file, start, issues)
+        yield from _sound(file, np.array([start]), np.array([end]), strays, issues)
 
 
-def _ends(file: File, begin: int) -> Iterator[tuple[int, int]]:
-    """Where `StOp` stands from `begin` on, and its length with a `StArT` that follows at once."""
-    pattern = re.compile(END + b"(?:" + BEGIN + b")?")
-    return ((match.start(), len(match[0])) for match in pattern.finditer(file.memory, begin))
+def _marks(memory: mmap.mmap) -> Iterator[NDArray[np.int64]]:
+    """From where to where every `StOpStArT` goes, and every other `StOp` and `StArT`: [n, 2]."""
+    spans = (match.span() for match in re.finditer(b"St(?:Op(?:StArT)?|ArT)", memory))
+    while found := list(itertools.islice(spans, CHUNK)):
+        yield np.array(found, np.int64)
+
+
+def _sound(
+    file: File,
+    starts: NDArray[np.int64],
+    ends: NDArray[np.int64],
+    strays: NDArray[np.int64],
+    issues: IssueLog,
+) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64]]]:
+    """Those of the blocks that hold gzip streams, if any."""
+    sound = _are_gzip(file, starts, ends)
+    for at in starts[~sound & (ends > starts)].tolist():
+        issues.add("bad_block", offset=at)
+    if sound.any():
+        yield _split_at_gaps(file, starts[sound], ends[sound], strays, issues)
 
 
 def _are_gzip(file: File, starts: NDArray[np.int64], ends: NDArray[np.int64]) -> NDArray[np.bool_]:
@@ -260,14 +276,3 @@ def _rows(payloads: list[bytes], skipped: int, size: int) -> NDArray[np.uint8]:
         payloads, length = [payload[: skipped + size] for payload in payloads], skipped + size
     rows = np.frombuffer(b"".join(payloads), np.uint8).reshape(len(payloads), length)
     return rows[:, skipped : skipped + size]
-
-
-def marker_counts(memory: mmap.mmap) -> dict[str, int]:
-    """How often the markers occur anywhere, by chance in compressed bytes, too."""
-    counts = {BEGIN: 0, END: 0}
-    for begin in range(0, len(memory), WINDOW):
-        for marker in counts:
-            window = memory[begin : begin + WINDOW + len(marker) - 1]
-            counts[marker] += window.count(marker)
-        forget(memory, begin, begin + WINDOW)
-    return {marker.decode(): count for marker, count in counts.items()}

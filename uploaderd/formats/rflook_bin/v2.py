@@ -58,7 +58,7 @@ def read(path: Path, version: str, options: ReadOptions) -> Recording:
         time_digits=common.TIME_DIGITS,
         clock_offset_s=options.clock_offset.total_seconds(),
         extra={
-            "marker_counts": frames.marker_counts(memory),
+            "marker_counts": file.marker_counts,
             "streams_verified": options.statistics and file.points > 0,
         },
     )
