@@ -6,23 +6,20 @@ import logging
 import queue
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
+from functools import partial
 
-from uploaderd import crash_points
-from uploaderd.durable import sync_folder
-from uploaderd.errors import RemoteFileError, RepositoryError, UploaderError
-from uploaderd.station.budget import COMPLETE
+from uploaderd.errors import RemoteFileError, UploaderError
+from uploaderd.station.budget import COMPLETE, OPEN_FILES
 from uploaderd.station.outcome import Fetched, Limits, Outcome, Refused, Verification
-from uploaderd.station.part_file import TargetError, not_written
+from uploaderd.station.part_file import TargetError
+from uploaderd.station.placing import Placing, place
 from uploaderd.station.reading import Complete, shown
 from uploaderd.station.verification import Verifier
 
 LOG = logging.getLogger(__name__)
 LARGEST_BATCH = 256
 MOST_PENDING = 512
-SYNCS_AT_ONCE = 8
 PROGRESS_S = 1.0
-_POOL = ThreadPoolExecutor(SYNCS_AT_ONCE, thread_name_prefix="fsync")
-"""One for all transfers of the process: threads cost memory, and the disk is one as well."""
 
 
 class Finisher:
@@ -78,64 +75,60 @@ class Finisher:
         last = False
         while not last:
             batch = [self._tasks.get()]
-            while len(batch) < LARGEST_BATCH and not self._tasks.empty():
+            most = min(LARGEST_BATCH, OPEN_FILES.share)
+            while len(batch) < most and not self._tasks.empty():
                 batch.append(self._tasks.get())
             last = batch[-1] is None
             self._finish([task for task in batch if task is not None])
 
-    def _finish(self, batch: list[Complete]) -> None:
-        hashes: list[str | None] = [None] * len(batch)
+    def _finish(self, batch: Sequence[Complete]) -> None:
         try:
-            if self._limits.verification == "remote_hash" and self.failure is None:
-                hashes = self._verifier.remote_hashes(batch)
+            if self.failure is None:
+                self._place(batch)
+                return
         except UploaderError as error:
             self.failure = error
-        if self.failure is not None:
-            for complete in batch:
-                complete.part.keep()
-            return
-        # Several at once, for the file system's journal takes them all in one commit.
-        tasks = list(zip(batch, hashes, strict=True))
-        shares = [tasks[number::SYNCS_AT_ONCE] for number in range(min(SYNCS_AT_ONCE, len(tasks)))]
-        results = [one for share in _POOL.map(self._place_all, shares) for one in share]
-        try:
-            crash_points.reached("folder-synced:before")
-            placed = [result.wanted for result, _ in results if isinstance(result, Fetched)]
-            for folder in {wanted.target.parent for wanted in placed}:
-                sync_folder(folder)
-            crash_points.reached("folder-synced:after")
-        except OSError as error:
-            self.failure = not_written(batch[0].wanted.target, error)
-            return
-        for result, held in results:
-            if isinstance(result, RepositoryError):
-                self.failure = result
-            else:
-                self._outcomes.put((result, held))
+        for complete in batch:
+            complete.part.keep()
 
-    def _place_all(
-        self, share: Sequence[tuple[Complete, str | None]]
-    ) -> list[tuple[Outcome | RepositoryError, int]]:
-        return [(self._place(one, remote), one.part.held) for one, remote in share]
+    def _place(self, batch: Sequence[Complete]) -> None:
+        """Makes a batch durable and tells; raises UploaderError if that is impossible now."""
+        hashes: Sequence[str | None] = [None] * len(batch)
+        if self._limits.verification == "remote_hash":
+            hashes = self._verifier.remote_hashes(batch)
+        files = [self._checked(*one) for one in zip(batch, hashes, strict=True)]
+        place(files)
+        for complete, remote, file in zip(batch, hashes, files, strict=True):
+            self._tell(complete, remote, file)
 
-    def _place(self, complete: Complete, remote: str | None) -> Outcome | RepositoryError:
-        """Makes one file durable and gives it its name; nothing is raised in the pool."""
-        wanted, part = complete.wanted, complete.part
-        try:
-            if remote is not None and remote != self._verifier.ours(part):
-                raise RemoteFileError(
-                    f"{shown(wanted)} has the hash {remote} at the station, and another here."
-                )
-            mtime_ns = _mtime_ns(complete)
-            part.make_durable(mtime_ns)
-            part.place()
-        except (TargetError, RemoteFileError) as error:
+    def _checked(self, complete: Complete, remote: str | None) -> Placing:
+        """What is to be placed, with an error if the station's hash is another."""
+        file = Placing(complete.part, _mtime_ns(complete))
+        if remote is not None:
+            file.attempt(partial(self._check, complete, remote))
+        return file
+
+    def _check(self, complete: Complete, remote: str) -> None:
+        if remote != self._verifier.ours(complete.part):
+            raise RemoteFileError(
+                f"{shown(complete.wanted)} has the hash {remote} at the station, and another here."
+            )
+
+    def _tell(self, complete: Complete, remote: str | None, file: Placing) -> None:
+        """Gives out what became of a file; one that the disk does not take now is kept."""
+        wanted, part, error = complete.wanted, complete.part, file.error
+        outcome: Outcome
+        if error is None:
+            level = self._level(complete, remote)
+            outcome = Fetched(wanted, complete.size, file.mtime_ns, part.sha256, level)
+        elif isinstance(error, TargetError | RemoteFileError):
             part.drop()
-            return Refused(wanted, error)
-        except RepositoryError as error:
+            outcome = Refused(wanted, error)
+        else:
             part.keep()
-            return error
-        return Fetched(wanted, complete.size, mtime_ns, part.sha256, self._level(complete, remote))
+            self.failure = error
+            return
+        self._outcomes.put((outcome, part.held))
 
     def _level(self, complete: Complete, remote: str | None) -> Verification:
         if remote is not None:

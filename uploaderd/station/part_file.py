@@ -190,18 +190,23 @@ class PartFile:
         fresh.replace(self._record)
         self._recorded = self.digest.position
 
-    def make_durable(self, mtime_ns: int) -> None:
-        """Sets the mtime and brings the bytes to the disk; raises RepositoryError."""
+    @property
+    def handle(self) -> int:
+        """The open file."""
+        return self._file
+
+    def set_mtime(self, mtime_ns: int) -> None:
+        """Of what is all there; raises RepositoryError."""
         try:
             os.utime(self._file, ns=(mtime_ns, mtime_ns))
-            crash_points.reached("bytes-synced:before")
-            os.fsync(self._file)
-            crash_points.reached("bytes-synced:after")
         except OSError as error:
             raise not_written(self.path, error) from error
 
     def place(self) -> None:
-        """Gives the file its name; its folder is still to be fsynced. Raises RepositoryError."""
+        """Gives the file its name, once it is synced; its folder is still to be.
+
+        Raises RepositoryError.
+        """
         try:
             crash_points.reached("file-named:before")
             os.replace(self.path, self.target)
@@ -214,6 +219,9 @@ class PartFile:
 
     def keep(self) -> None:
         """Closes it for a later transfer to go on with, or removes what is not worth it."""
+        if self._file < 0:
+            # It has its name.
+            return
         try:
             if self.digest.position >= WORTH_A_RECORD:
                 self.checkpoint()

@@ -7,6 +7,7 @@ while the file is on its way.
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
 
@@ -41,16 +42,32 @@ class SmallFile:
         """Digest for a station that has no other."""
         return hashlib.md5(self._content, usedforsecurity=False).hexdigest()
 
-    def make_durable(self, mtime_ns: int) -> None:
-        """Writes the part file and brings it to the disk; raises as PartFile."""
+    def write(self, watch: Callable[[int], None]) -> None:
+        """Makes the part file and writes it; raises as PartFile.
+
+        `watch` is given the open file before it is written.
+        """
         self._part = PartFile(self.target, self._remote_path)
+        watch(self._part.handle)
         self._part.write_whole(self._content)
-        self._part.make_durable(mtime_ns)
+
+    def set_mtime(self, mtime_ns: int) -> None:
+        """Of what is written; raises RepositoryError."""
+        self._written.set_mtime(mtime_ns)
+
+    @property
+    def handle(self) -> int:
+        """The open part file, once it is written."""
+        return self._written.handle
 
     def place(self) -> None:
         """Gives the file its name, as PartFile does."""
+        self._written.place()
+
+    @property
+    def _written(self) -> PartFile:
         assert self._part is not None
-        self._part.place()
+        return self._part
 
     def keep(self) -> None:
         """There is nothing worth keeping."""

@@ -8,7 +8,7 @@ import logging
 from collections.abc import Callable, Generator, Iterable, Iterator
 
 from uploaderd.errors import UploaderError
-from uploaderd.station.budget import COMPLETE, IN_FLIGHT
+from uploaderd.station.budget import COMPLETE, IN_FLIGHT, OPEN_FILES
 from uploaderd.station.connection import Connection
 from uploaderd.station.finisher import Finisher
 from uploaderd.station.outcome import Fetched, Limits, Outcome, Refused, Verification, Wanted
@@ -51,8 +51,8 @@ def fetch(
     stream = connection.open_sftp()
     finisher = Finisher(verifier, limits)
     sharing = contextlib.ExitStack()
-    sharing.enter_context(IN_FLIGHT.shared())
-    sharing.enter_context(COMPLETE.shared())
+    for budget in (IN_FLIGHT, COMPLETE, OPEN_FILES):
+        sharing.enter_context(budget.shared())
     try:
         engine = Engine(stream, limits, stall_s, verifier.prefix_matches, progress)
         results = engine.run(wanted, finisher.has_room)

@@ -17,6 +17,7 @@ from uploaderd.errors import RemoteFileError, StationUnreachable
 from uploaderd.station import sftp_wire as wire
 from uploaderd.station.outcome import Limits, Refused, Wanted
 from uploaderd.station.part_file import Digest
+from uploaderd.station.placing import Placing, place
 from uploaderd.station.reading import Complete
 from uploaderd.station.sftp_engine import Engine
 
@@ -89,8 +90,7 @@ def read(
         if result is not None:
             results[result.wanted.remote_path] = result
         if isinstance(result, Complete):
-            result.part.make_durable(7 * 10**9)
-            result.part.place()
+            place([Placing(result.part, 7 * 10**9)])
     return results
 
 
