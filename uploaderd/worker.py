@@ -25,7 +25,7 @@ from typing import Any
 
 import setproctitle
 
-from uploaderd import crash_points
+from uploaderd import crash_points, memory
 from uploaderd.broker.job import Outgoing
 from uploaderd.broker.runtime import Runtime
 from uploaderd.config import load_daemon, load_service
@@ -48,6 +48,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--instance", type=int, default=1)
     parser.add_argument("--supervisor-fd", type=int, help="socket to the supervisor")
     arguments = parser.parse_args(argv)
+    memory.spare()
     _wake_when_the_supervisor_ends()
     connection = None
     texts: dict[str, str] = {}

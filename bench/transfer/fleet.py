@@ -2,8 +2,12 @@
 
 One sshd has an account for every station. Each process has its share of the stations, each on a
 thread of its own as the daemon's workers are, and all are connected before the first file is asked
-for. Each has loaded what a worker of the backup service loads. Memory is the largest resident set
-that a process had.
+for. Each has loaded what a worker of the backup service loads.
+
+Memory is that of the largest process while all are there: its proportional set (PSS), in which a
+page that several processes share, as of a library, counts for each in equal parts, so that the sum
+over the processes is what the machine must have; and beside it the resident set (RSS), in which
+such pages count for each process in full.
 """
 
 from __future__ import annotations
@@ -17,10 +21,11 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from pathlib import Path
 
 from lab import sshd as lab_sshd
+from uploaderd import memory
 from uploaderd.station.access import Access, Timeouts
 from uploaderd.station.connection import connect
 from uploaderd.station.transfer import Fetched, Limits, Wanted, fetch
@@ -28,6 +33,7 @@ from uploaderd.station.transfer import Fetched, Limits, Wanted, fetch
 PROCESSES = 8
 FILES = 20
 SIZE = 100 << 10
+SAMPLED_EVERY_S = 0.1
 
 
 def run(root: Path, stations: int) -> Iterator[dict[str, object]]:
@@ -52,8 +58,9 @@ def run(root: Path, stations: int) -> Iterator[dict[str, object]]:
         "runs": 1,
         "ours_cpu_s": round(sum(one["cpu_s"] for one in said), 2),
     }
-    peak = max(one["peak_mb"] for one in said)
-    yield common | _result(peak, "goal a process", 60.0, "MB")
+    for key in ("pss", "rss"):
+        peak = max(one[f"{key}_mb"] for one in said)
+        yield common | _result(peak, f"goal a process ({key.upper()})", 60.0, "MB")
     rate = stations * FILES * SIZE / 1e6 / seconds
     yield common | _result(rate, "one station after the other", alone, "MB/s")
 
@@ -80,20 +87,42 @@ def _processes(
     ]
     try:
         for process in running:
-            assert process.stdout is not None
-            process.stdout.readline()
+            _line(process)
         begun = time.perf_counter()
         with ThreadPoolExecutor(len(running)) as pool:
-            said = list(
-                pool.map(
-                    lambda pair: pair[0].communicate(pair[1])[0], zip(running, orders, strict=True)
-                )
-            )
-        return [json.loads(one) for one in said], time.perf_counter() - begun
+            asked = [pool.submit(_ask, *pair) for pair in zip(running, orders, strict=True)]
+            pss_mb = [0.0] * len(running)
+            while wait(asked, SAMPLED_EVERY_S).not_done:
+                pss_mb = [max(pair) for pair in zip(pss_mb, map(_pss_mb, running), strict=True)]
+            said = [one.result() for one in asked]
+        seconds = time.perf_counter() - begun
+        return [one | {"pss_mb": pss} for one, pss in zip(said, pss_mb, strict=True)], seconds
     finally:
         for process in running:
             process.kill()
             process.wait()
+
+
+def _line(process: subprocess.Popen[str]) -> str:
+    assert process.stdout is not None
+    return process.stdout.readline()
+
+
+def _ask(process: subprocess.Popen[str], order: str) -> dict[str, float]:
+    """What the process says of its order. It stays, so that it has its part of the shared pages."""
+    assert process.stdin is not None
+    process.stdin.write(order + "\n")
+    process.stdin.flush()
+    answer: dict[str, float] = json.loads(_line(process))
+    return answer
+
+
+def _pss_mb(process: subprocess.Popen[str]) -> float:
+    """The proportional set of a process, in MB (proc_pid_smaps(5): kB are KiB)."""
+    text = Path(f"/proc/{process.pid}/smaps_rollup").read_text()
+    return sum(
+        int(line.split()[1]) * 1024 / 1e6 for line in text.splitlines() if line.startswith("Pss:")
+    )
 
 
 def _result(ours: float, name: str, reference: float, unit: str) -> dict[str, object]:
@@ -108,17 +137,19 @@ def _result(ours: float, name: str, reference: float, unit: str) -> dict[str, ob
 
 def main() -> None:
     """One process: its order on standard input, its use of the machine on standard output."""
+    memory.spare()
     for name in ("uploaderd.worker", "uploaderd.services.backup"):
         importlib.import_module(name)
     print("ready", flush=True)
-    order = json.load(sys.stdin)
+    order = json.loads(sys.stdin.readline())
     before = _cpu_s()
     together = threading.Barrier(len(order["stations"]))
     with ThreadPoolExecutor(len(order["stations"])) as pool:
         for done in [pool.submit(_fetch, order, name, together) for name in order["stations"]]:
             done.result()
-    peak_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e6
-    print(json.dumps({"peak_mb": peak_mb, "cpu_s": _cpu_s() - before}))
+    rss_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e6
+    print(json.dumps({"rss_mb": rss_mb, "cpu_s": _cpu_s() - before}), flush=True)
+    sys.stdin.readline()
 
 
 def _fetch(order: dict[str, str], name: str, together: threading.Barrier) -> None:

@@ -19,6 +19,7 @@ import paramiko
 from paramiko.buffered_pipe import BufferedPipe, PipeTimeout
 
 from uploaderd.errors import StationError, StationUnreachable
+from uploaderd.station.budget import IN_FLIGHT
 from uploaderd.station.link import CommandResult
 
 WINDOW = 64 << 20
@@ -71,10 +72,14 @@ class PacketQueue(BufferedPipe):  # type: ignore[type-arg] # generic only in the
         self._packets: collections.deque[bytes] = collections.deque()
         self._ready = threading.Condition()
         self._ended = False
+        self._unread = False
 
     def feed(self, data: bytes) -> None:
         """Called by the transport's thread."""
         with self._ready:
+            if self._unread:
+                return
+            IN_FLIGHT.came(len(data))
             self._packets.append(data)
             self._ready.notify()
 
@@ -87,11 +92,13 @@ class PacketQueue(BufferedPipe):  # type: ignore[type-arg] # generic only in the
                 raise PipeTimeout
             data = self._packets.popleft() if self._packets else b""
             if not self._packets or len(data) >= JOINED:
+                IN_FLIGHT.taken(len(data))
                 return data
             several, size = [data], len(data)
             while self._packets and size < JOINED:
                 several.append(self._packets.popleft())
                 size += len(several[-1])
+            IN_FLIGHT.taken(size)
             return b"".join(several)
 
     def close(self) -> None:
@@ -99,6 +106,13 @@ class PacketQueue(BufferedPipe):  # type: ignore[type-arg] # generic only in the
         with self._ready:
             self._ended = True
             self._ready.notify_all()
+
+    def leave_unread(self) -> None:
+        """Forgets what has come and what will: nobody reads any more."""
+        with self._ready:
+            self._unread = True
+            IN_FLIGHT.taken(sum(map(len, self._packets)))
+            self._packets.clear()
 
     def __len__(self) -> int:
         with self._ready:
@@ -108,8 +122,9 @@ class PacketQueue(BufferedPipe):  # type: ignore[type-arg] # generic only in the
 class ChannelStream:
     """An SFTP session on a channel of its own."""
 
-    def __init__(self, channel: paramiko.Channel) -> None:
+    def __init__(self, channel: paramiko.Channel, received: PacketQueue) -> None:
         self._channel = channel
+        self._received = received
 
     def send(self, data: bytes) -> None:
         """Sends all of it; raises OSError if the connection is gone."""
@@ -132,6 +147,7 @@ class ChannelStream:
         # To say goodbye on a broken connection fails, and nothing is lost by it.
         with contextlib.suppress(paramiko.SSHException, EOFError, OSError):
             self._channel.close()
+        self._received.leave_unread()
 
 
 class BytesSftpClient(paramiko.SFTPClient):
@@ -184,8 +200,8 @@ class ParamikoLink:
     def open_sftp(self) -> ChannelStream:
         """A new SFTP session as a stream."""
         channel = self._session()
-        channel.in_buffer = PacketQueue()
-        return ChannelStream(self._sftp_channel(channel))
+        channel.in_buffer = received = PacketQueue()
+        return ChannelStream(self._sftp_channel(channel), received)
 
     def sftp_client(self) -> paramiko.SFTPClient:
         """A new SFTP session for control operations; silence beyond the stall time ends it."""
