@@ -42,7 +42,8 @@ class Budget:
     @property
     def share(self) -> int:
         """What each may have now."""
-        return max(self._least, self.total // max(1, self._sharers) ** self._exponent)
+        parts: int = max(1, self._sharers) ** self._exponent
+        return max(self._least, self.total // parts)
 
 
 class InFlight:
@@ -92,7 +93,7 @@ class InFlight:
             return min(most, int(first * self._growth))
 
 
-IN_FLIGHT = InFlight(16 << 20, 128 << 10)
+IN_FLIGHT = InFlight(16 << 20, 64 << 10)
 """When the interpreter or the disk is slow, what has come waits in memory."""
 COMPLETE = Budget(8 << 20, 64 << 10, 2)
 """Bytes of small files that are whole, and not yet on the disk."""
