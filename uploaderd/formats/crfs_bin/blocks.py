@@ -82,18 +82,25 @@ class Bytes:
 
     def rows(self, at: NDArray[np.int64], width: int) -> NDArray[np.uint8]:
         """`width` bytes at each offset: uint8 [n, width]; no copy if offsets are equidistant."""
-        if at.size > 1:
-            steps = np.diff(at)
-            if (steps == steps[0]).all() and steps[0] > 0:
-                return np.lib.stride_tricks.as_strided(
-                    self.bytes[at[0] :], (at.size, width), (int(steps[0]), 1), writeable=False
-                )
+        if _are_equidistant(at):
+            steps = (int(at[1] - at[0]), 1)
+            return np.lib.stride_tricks.as_strided(
+                self.bytes[at[0] :], (at.size, width), steps, writeable=False
+            )
         if not (at & 3).any() and not width & 3:
             index = (at >> 2)[:, None] + np.arange(width >> 2)
             rows: NDArray[np.uint8] = self.words[index].view(np.uint8)
         else:
             rows = self.bytes[at[:, None] + np.arange(width)]
         return rows
+
+
+def _are_equidistant(at: NDArray[np.int64]) -> bool:
+    """Whether offsets, at least two, grow by one step."""
+    if at.size < 2:
+        return False
+    steps = np.diff(at)
+    return bool(steps[0] > 0 and (steps == steps[0]).all())
 
 
 def walk(memory: mmap.mmap, issues: IssueLog) -> Iterator[Batch]:
@@ -203,10 +210,13 @@ def _sums(data: Bytes, bounds: NDArray[np.int64]) -> NDArray[np.uint32]:
             for begin in range(first, last, WINDOW)
         )
         return np.array([total & 0xFFFFFFFF], np.uint32)
-    sums: NDArray[np.uint32] = np.add.reduceat(
-        data.bytes[first:last], bounds[:-1] - first, dtype=np.uint32
-    )
-    return sums[::2]
+    begins, length = bounds[::2], int(bounds[1]) - first
+    if (bounds[1::2] - begins == length).all() and _are_equidistant(begins):
+        # Rows of one length are summed three times as fast as pieces of any length.
+        sums: NDArray[np.uint32] = data.rows(begins, length).sum(axis=1, dtype=np.uint32)
+        return sums
+    pieces = np.add.reduceat(data.bytes[first:last], bounds[:-1] - first, dtype=np.uint32)
+    return pieces[::2]
 
 
 def _find_again(data: Bytes, damaged: int, budget: int) -> tuple[int, int]:
