@@ -79,8 +79,7 @@ def run(options: argparse.Namespace) -> Iterator[dict[str, object]]:
 def _measure_set(
     server: lab_sshd.Sshd, root: Path, files: FileSet, options: argparse.Namespace
 ) -> Iterator[dict[str, object]]:
-    there = root / "there"
-    there.mkdir()
+    there = Path(tempfile.mkdtemp(dir=root, prefix="there-"))
     for number in range(files.count):
         with (there / f"file-{number:05d}").open("wb") as file:
             for _ in range(max(1, files.size >> 20)):
@@ -92,7 +91,7 @@ def _measure_set(
     }
     for key in options.link or LINKS:
         with clients.delay_line(server.port, LINKS[key]) as port:
-            place = Place(server, port, there, root / f"here-{key}", options.patience)
+            place = Place(server, port, there, root, options.patience)
             case = f"{key}, {files.text}"
             yield from _compare(case, files, _runs(place, files, chosen, options.runs))
     shutil.rmtree(there)
@@ -103,7 +102,8 @@ def _spread(folder: Path) -> None:
 
     For minutes after files were deleted, ext4 looks at each of their inodes in vain before it makes
     a new file in the same group: half a millisecond a file here, which every client would pay for
-    what the run before it has left. Another file system has no such attribute, and no need of it.
+    what the run before it has left. The folder's name decides on the group: names must be new ones.
+    Another file system has no such attribute, and no need of it.
     """
     if chattr := shutil.which("chattr"):
         subprocess.run([chattr, "+T", str(folder)], stderr=subprocess.DEVNULL, check=False)
@@ -114,12 +114,11 @@ def _runs(
 ) -> dict[str, list[Run]]:
     """The clients take turns; one that is not installed, or needs too long, has its say once."""
     runs: dict[str, list[Run]] = {name: [] for name in chosen}
-    for number in range(count):
+    for _ in range(count):
         for name, client in chosen.items():
             if runs[name] and (runs[name][0].missing or runs[name][0].cut_short):
                 continue
-            here = place.here.with_name(f"{place.here.name}-{name}-{number}")
-            here.mkdir()
+            here = Path(tempfile.mkdtemp(dir=place.here, prefix="here-"))
             # The last one's dirty pages are not to be this one's burden.
             os.sync()
             runs[name].append(client(dataclasses.replace(place, here=here)))
