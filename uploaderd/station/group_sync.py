@@ -13,10 +13,12 @@ import os
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 from uploaderd import crash_points, durable
 
 LOG = logging.getLogger(__name__)
+FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 SYNCS_AT_ONCE = 8
 ASSUMED_EACH_S = 0.001
 """What `fsync` costs a file, until it was tried, and when that was long ago."""
@@ -56,31 +58,41 @@ COSTS = Costs()
 """Of the process: its files go to one repository."""
 
 
-class GroupSync:
-    """Makes one group of files durable; a context manager."""
+class Group:
+    """The folders of files that are made durable together; a context manager."""
 
     def __init__(self) -> None:
-        self._handles: dict[int, int] = {}
-        """For each device a file that was opened before anything of the group was written."""
+        self._folders: dict[str, int] = {}
 
-    def __enter__(self) -> GroupSync:
+    def __enter__(self) -> Group:
         return self
 
     def __exit__(self, *_: object) -> None:
-        for handle in self._handles.values():
+        for handle in self._folders.values():
             os.close(handle)
 
-    def watch(self, file: int) -> None:
-        """To be called with each open file before it is written.
+    def folder(self, path: str) -> int:
+        """The open folder, which is made if need be; raises OSError.
 
-        `syncfs` tells of what went wrong since the file that it is given was opened.
+        To be asked for before a file in it is written: `syncfs` tells of what went wrong since what
+        it is given was opened.
         """
-        device = os.fstat(file).st_dev
-        if device not in self._handles:
-            self._handles[device] = os.dup(file)
+        handle = self._folders.get(path)
+        if handle is None:
+            Path(path).mkdir(parents=True, exist_ok=True)
+            handle = self._folders[path] = os.open(path, FOLDER)
+        return handle
+
+    def sync_names(self) -> None:
+        """Makes the names in all its folders durable; raises OSError."""
+        for handle in self._folders.values():
+            os.fsync(handle)
 
     def sync(self, files: Sequence[int]) -> list[OSError | None]:
-        """Brings files to the disk that were all watched; for each what went wrong with it."""
+        """Brings to the disk files that were written since their folders were asked for.
+
+        Gives for each what went wrong with it.
+        """
         if len(files) > SYNCS_AT_ONCE and COSTS.together_pays():
             begun = time.monotonic()
             done = self._sync_file_systems()
@@ -92,10 +104,11 @@ class GroupSync:
     def _sync_file_systems(self) -> bool:
         """Whether everything that was written on them is on the disk."""
         try:
-            if not all(map(durable.syncs_file_systems, self._handles.values())):
+            one_each = {os.fstat(handle).st_dev: handle for handle in self._folders.values()}
+            if not all(map(durable.syncs_file_systems, one_each.values())):
                 return False
             crash_points.reached("bytes-synced:before")
-            for handle in self._handles.values():
+            for handle in one_each.values():
                 durable.sync_file_system(handle)
             crash_points.reached("bytes-synced:after")
         except OSError as error:

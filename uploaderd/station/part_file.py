@@ -13,6 +13,7 @@ import fcntl
 import hashlib
 import json
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 from uploaderd import crash_points
@@ -151,7 +152,7 @@ class PartFile:
         except OSError as error:
             raise not_written(self.path, error) from error
 
-    def write_whole(self, content: bytes) -> None:
+    def write_whole(self, content: bytes, mtime_ns: int) -> None:
         """Writes all there is, whose digest the caller knows; raises RepositoryError."""
         if not self._fresh:
             self.restart()
@@ -159,6 +160,7 @@ class PartFile:
             done = os.write(self._file, content)
             while done < len(content):
                 done += os.write(self._file, content[done:])
+            os.utime(self._file, ns=(mtime_ns, mtime_ns))
         except OSError as error:
             raise not_written(self.path, error) from error
 
@@ -195,9 +197,13 @@ class PartFile:
         """The open file."""
         return self._file
 
-    def set_mtime(self, mtime_ns: int) -> None:
-        """Of what is all there; raises RepositoryError."""
+    def write_out(self, folder: Callable[[str], int], mtime_ns: int) -> None:
+        """Sets the mtime of what is all there; raises RepositoryError.
+
+        `folder` is asked for the folder in which it gets its name.
+        """
         try:
+            folder(os.path.dirname(self.path))
             os.utime(self._file, ns=(mtime_ns, mtime_ns))
         except OSError as error:
             raise not_written(self.path, error) from error
@@ -235,7 +241,9 @@ class PartFile:
                 self.drop()
 
     def drop(self) -> None:
-        """Removes it."""
+        """Removes it, unless it has its name."""
+        if self._file < 0:
+            return
         with contextlib.suppress(OSError):
             _unlink(self.path)
             _unlink(self._record)

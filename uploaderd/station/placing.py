@@ -11,9 +11,8 @@ from dataclasses import dataclass
 from functools import partial
 
 from uploaderd import crash_points
-from uploaderd.durable import sync_folder
 from uploaderd.errors import RemoteFileError, RepositoryError
-from uploaderd.station.group_sync import GroupSync, sync_each
+from uploaderd.station.group_sync import Group, sync_each
 from uploaderd.station.part_file import PartFile, not_written
 from uploaderd.station.small_file import SmallFile
 
@@ -25,12 +24,6 @@ class Placing:
     part: PartFile | SmallFile
     mtime_ns: int
     error: RepositoryError | RemoteFileError | None = None
-
-    def write(self, group: GroupSync) -> None:
-        """Has all of it written, its mtime too; raises as PartFile."""
-        if isinstance(self.part, SmallFile):
-            self.part.write(group.watch)
-        self.part.set_mtime(self.mtime_ns)
 
     def attempt(self, step: Callable[[], None]) -> None:
         """Takes a step, unless an earlier one went wrong."""
@@ -46,30 +39,25 @@ def place(files: Sequence[Placing]) -> None:
 
     Raises RepositoryError if the names cannot be made durable.
     """
-    with GroupSync() as group:
+    with Group() as group:
         for one in files:
-            one.attempt(partial(one.write, group))
+            one.attempt(partial(one.part.write_out, group.folder, one.mtime_ns))
         small = [one for one in files if one.error is None and isinstance(one.part, SmallFile)]
         large = [one for one in files if one.error is None and isinstance(one.part, PartFile)]
         _note(small, group.sync([one.part.handle for one in small]))
-        # Their first bytes were written before the group was watched.
+        # Their first bytes were written before there was a group.
         _note(large, sync_each([one.part.handle for one in large]))
-    for one in files:
-        one.attempt(one.part.place)
-    _sync_folders([one for one in files if one.error is None])
+        for one in files:
+            one.attempt(one.part.place)
+        crash_points.reached("folder-synced:before")
+        try:
+            group.sync_names()
+        except OSError as error:
+            raise not_written(files[0].part.target.parent, error) from error
+        crash_points.reached("folder-synced:after")
 
 
 def _note(files: Sequence[Placing], errors: Sequence[OSError | None]) -> None:
     for one, error in zip(files, errors, strict=True):
         if error is not None:
             one.error = not_written(one.part.target, error)
-
-
-def _sync_folders(placed: Sequence[Placing]) -> None:
-    crash_points.reached("folder-synced:before")
-    for folder in {one.part.target.parent for one in placed}:
-        try:
-            sync_folder(folder)
-        except OSError as error:
-            raise not_written(folder, error) from error
-    crash_points.reached("folder-synced:after")

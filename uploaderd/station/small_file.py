@@ -7,11 +7,14 @@ while the file is on its way.
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
 
-from uploaderd.station.part_file import PartFile
+from uploaderd.station.group_sync import sync_each
+from uploaderd.station.part_file import PartFile, not_written
+from uploaderd.station.unnamed_file import UNSUPPORTED, UnnamedFile
 
 
 class SmallFile:
@@ -21,7 +24,8 @@ class SmallFile:
         self.target = target
         self._remote_path = remote_path
         self._content = content
-        self._part: PartFile | None = None
+        self._mtime_ns = 0
+        self._file: UnnamedFile | PartFile | None = None
 
     @property
     def held(self) -> int:
@@ -42,32 +46,55 @@ class SmallFile:
         """Digest for a station that has no other."""
         return hashlib.md5(self._content, usedforsecurity=False).hexdigest()
 
-    def write(self, watch: Callable[[int], None]) -> None:
-        """Makes the part file and writes it; raises as PartFile.
+    def write_out(self, folder: Callable[[str], int], mtime_ns: int) -> None:
+        """Writes it all, without a name yet where there are such files; raises as PartFile.
 
-        `watch` is given the open file before it is written.
+        `folder` gives the open folder of a path.
         """
-        self._part = PartFile(self.target, self._remote_path)
-        watch(self._part.handle)
-        self._part.write_whole(self._content)
+        self._mtime_ns = mtime_ns
+        path, name = os.path.split(self.target)
+        try:
+            self._file = UnnamedFile(folder(path), name)
+            self._file.write(self._content, mtime_ns)
+        except OSError as error:
+            if error.errno not in UNSUPPORTED:
+                raise not_written(self.target, error) from error
+            self._file = self._part_file()
 
-    def set_mtime(self, mtime_ns: int) -> None:
-        """Of what is written; raises RepositoryError."""
-        self._written.set_mtime(mtime_ns)
+    def _part_file(self) -> PartFile:
+        part = PartFile(self.target, self._remote_path)
+        part.write_whole(self._content, self._mtime_ns)
+        return part
 
     @property
     def handle(self) -> int:
-        """The open part file, once it is written."""
-        return self._written.handle
+        """The open file, once it is written."""
+        assert self._file is not None
+        return self._file.handle
 
     def place(self) -> None:
         """Gives the file its name, as PartFile does."""
-        self._written.place()
+        if isinstance(self._file, UnnamedFile):
+            try:
+                self._file.place()
+            except FileExistsError:
+                self._replace()
+            except OSError as error:
+                raise not_written(self.target, error) from error
+            self._file.drop()
+        elif self._file is not None:
+            self._file.place()
 
-    @property
-    def _written(self) -> PartFile:
-        assert self._part is not None
-        return self._part
+    def _replace(self) -> None:
+        """Takes the place of an earlier file, by the way of a part file."""
+        part = self._part_file()
+        try:
+            (error,) = sync_each([part.handle])
+            if error is not None:
+                raise not_written(self.target, error) from error
+            part.place()
+        finally:
+            part.drop()
 
     def keep(self) -> None:
         """There is nothing worth keeping."""
@@ -75,5 +102,5 @@ class SmallFile:
 
     def drop(self) -> None:
         """Removes what was written."""
-        if self._part is not None:
-            self._part.drop()
+        if self._file is not None:
+            self._file.drop()

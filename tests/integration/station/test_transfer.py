@@ -205,14 +205,17 @@ def test_a_file_that_is_not_as_it_was_told_is_refused(
 def test_no_link_at_the_part_files_place_is_followed(
     connection: Connection, tmp_path: Path
 ) -> None:
-    (path,) = make(tmp_path / "there", b"new")
+    paths = make(tmp_path / "there", b"new", random.randbytes(1 << 20))
     outside = tmp_path / "outside"
     outside.write_text("mine")
-    (one,) = wanted([path], tmp_path / "here")
-    one.target.parent.mkdir()
-    one.target.with_name(one.target.name + ".part").symlink_to(outside)
-    (outcome,) = fetch(connection, [one])
-    assert isinstance(outcome, Refused)
+    small, large = wanted(paths, tmp_path / "here")
+    small.target.parent.mkdir()
+    for one in (small, large):
+        one.target.with_name(one.target.name + ".part").symlink_to(outside)
+    outcomes = {outcome.wanted: outcome for outcome in fetch(connection, [small, large])}
+    # A small file has no part file.
+    assert isinstance(outcomes[small], Fetched)
+    assert isinstance(outcomes[large], Refused)
     assert outside.read_text() == "mine"
 
 

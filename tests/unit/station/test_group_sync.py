@@ -12,9 +12,11 @@ import pytest
 
 from uploaderd import durable
 from uploaderd.errors import RepositoryError
-from uploaderd.station import group_sync, placing
+from uploaderd.station import group_sync
+from uploaderd.station.part_file import TargetError
 from uploaderd.station.placing import Placing, place
 from uploaderd.station.small_file import SmallFile
+from uploaderd.station.unnamed_file import UnnamedFile
 
 MANY = 20
 
@@ -32,16 +34,16 @@ def steps(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     taken: list[str] = []
 
     def noting(name: str, step: Callable[..., object]) -> Callable[..., object]:
-        def noted(*arguments: object) -> object:
+        def noted(*arguments: object, **named: object) -> object:
             taken.append(name)
-            return step(*arguments)
+            return step(*arguments, **named)
 
         return noted
 
     monkeypatch.setattr(durable, "syncs_file_systems", lambda _handle: True)
-    for module, name in ((durable, "sync_file_system"), (placing, "sync_folder")):
-        monkeypatch.setattr(module, name, noting(name, getattr(module, name)))
-    for name in ("write", "replace", "fsync"):
+    name = "sync_file_system"
+    monkeypatch.setattr(durable, name, noting(name, getattr(durable, name)))
+    for name in ("write", "link", "replace", "fsync"):
         monkeypatch.setattr(os, name, noting(name, getattr(os, name)))
     return taken
 
@@ -66,8 +68,7 @@ def test_a_group_is_written_then_synced_then_named_then_its_folder_synced(
     assert runs(steps) == [
         ("write", MANY),
         ("sync_file_system", 1),
-        ("replace", MANY),
-        ("sync_folder", 1),
+        ("link", MANY),
         ("fsync", 1),
     ]
     assert [one.error for one in files] == [None] * MANY
@@ -78,7 +79,7 @@ def test_a_group_is_written_then_synced_then_named_then_its_folder_synced(
 
 def test_a_small_group_is_synced_file_by_file(tmp_path: Path, steps: list[str]) -> None:
     place(small_files(tmp_path, 3))
-    assert runs(steps)[:3] == [("write", 3), ("fsync", 3), ("replace", 3)]
+    assert runs(steps)[:3] == [("write", 3), ("fsync", 3), ("link", 3)]
 
 
 def test_a_file_system_that_cannot_be_trusted_is_synced_file_by_file(
@@ -86,11 +87,15 @@ def test_a_file_system_that_cannot_be_trusted_is_synced_file_by_file(
 ) -> None:
     monkeypatch.setattr(durable, "syncs_file_systems", lambda _handle: False)
     place(small_files(tmp_path, MANY))
-    assert runs(steps)[:3] == [("write", MANY), ("fsync", MANY), ("replace", MANY)]
+    assert runs(steps)[:3] == [("write", MANY), ("fsync", MANY), ("link", MANY)]
+
+
+def refusal() -> OSError:
+    return OSError(errno.EIO, os.strerror(errno.EIO))
 
 
 def refused(*_: object) -> None:
-    raise OSError(errno.EIO, os.strerror(errno.EIO))
+    raise refusal()
 
 
 def test_when_the_file_system_tells_of_an_error_each_file_answers_for_itself(
@@ -99,7 +104,7 @@ def test_when_the_file_system_tells_of_an_error_each_file_answers_for_itself(
     monkeypatch.setattr(durable, "sync_file_system", refused)
     files = small_files(tmp_path, MANY)
     place(files)
-    assert runs(steps)[:3] == [("write", MANY), ("fsync", MANY), ("replace", MANY)]
+    assert runs(steps)[:3] == [("write", MANY), ("fsync", MANY), ("link", MANY)]
     assert [one.error for one in files] == [None] * MANY
 
 
@@ -107,7 +112,7 @@ def test_no_file_is_named_whose_bytes_did_not_get_to_the_disk(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(durable, "sync_file_system", refused)
-    monkeypatch.setattr(os, "fsync", refused)
+    monkeypatch.setattr(group_sync, "sync_each", lambda files: [refusal() for _ in files])
     files = small_files(tmp_path, MANY)
     place(files)
     for one in files:
@@ -115,6 +120,41 @@ def test_no_file_is_named_whose_bytes_did_not_get_to_the_disk(
         assert "Input/output error" in one.error.sentence
         one.part.keep()
     assert list(tmp_path.iterdir()) == []
+
+
+def test_nothing_is_told_when_the_names_did_not_get_to_the_disk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "fsync", refused)
+    with pytest.raises(RepositoryError, match="Input/output error"):
+        place(small_files(tmp_path, MANY))
+
+
+def test_a_file_that_is_there_already_is_replaced(tmp_path: Path, steps: list[str]) -> None:
+    (tmp_path / "00").write_text("older and longer")
+    (tmp_path / "01").mkdir()
+    files = small_files(tmp_path, 3)
+    place(files)
+    assert [type(one.error) for one in files] == [type(None), TargetError, type(None)]
+    files[1].part.drop()
+    assert (tmp_path / "00").read_bytes() == b"0"
+    assert (tmp_path / "00").stat().st_mtime == 7
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["00", "01", "02"]
+    assert steps.index("replace") > steps.index("fsync")
+
+
+def test_a_file_system_without_unnamed_files_gets_part_files(
+    tmp_path: Path, steps: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def unsupported(*_: object) -> None:
+        raise OSError(errno.EOPNOTSUPP, os.strerror(errno.EOPNOTSUPP))
+
+    monkeypatch.setattr(UnnamedFile, "__init__", unsupported)
+    files = small_files(tmp_path, MANY)
+    place(files)
+    assert runs(steps)[:3] == [("write", MANY), ("sync_file_system", 1), ("replace", MANY)]
+    assert [one.error for one in files] == [None] * MANY
+    assert len(list(tmp_path.iterdir())) == MANY
 
 
 def test_the_dearer_way_is_left_and_tried_again_later(costs: group_sync.Costs) -> None:
