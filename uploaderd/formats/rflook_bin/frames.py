@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import itertools
 import mmap
-import re
 import zlib
 from collections.abc import Iterator
 from typing import Any, Final
@@ -14,9 +12,8 @@ from numpy.typing import NDArray
 
 from uploaderd.formats.issues import IssueLog
 from uploaderd.formats.rflook_bin import common
+from uploaderd.formats.rflook_bin.markers import BEGIN, END, marks
 
-BEGIN: Final = b"StArT"
-END: Final = b"StOp"
 GZIP: Final = b"\x1f\x8b\x08"
 PREFIX: Final = 22
 """Bytes before the JSON header."""
@@ -24,8 +21,6 @@ SERIALISED: Final = 64
 """Bytes before the payload of a serialised MATLAB array (v.2/1 and v.2/2)."""
 MAX_JSON: Final = 1 << 20
 MAX_POINTS: Final = 1 << 20
-CHUNK: Final = 4096
-"""Blocks handled at once."""
 SMALL: Final = 1 << 14
 """Bytes of a stream that is inflated at once: deflate makes at most 1,032 times as many of them."""
 GZIP_WINDOW: Final = zlib.MAX_WBITS | 16
@@ -123,9 +118,8 @@ def blocks(file: File, issues: IssueLog) -> Iterator[tuple[NDArray[np.int64], ND
     if start != file.begin:
         issues.add("gap", offset=file.begin, skipped=start - file.begin)
     strays = np.zeros(0, np.int64)
-    for found in _marks(memory):
-        file.count(found[:, 1] - found[:, 0])
-        at, lengths = found[:, 0], found[:, 1] - found[:, 0]
+    for at, lengths in marks(file.bytes):
+        file.count(lengths)
         ends = at[(lengths == len(END + BEGIN)) & (at > first)]
         # Those of a block that ends in the next chunk are kept for it.
         strays = np.append(strays[strays >= start], at[lengths == len(END)])
@@ -135,13 +129,6 @@ def blocks(file: File, issues: IssueLog) -> Iterator[tuple[NDArray[np.int64], ND
     if start < len(memory):
         end = _last_end(file, start, issues)
         yield from _sound(file, np.array([start]), np.array([end]), strays, issues)
-
-
-def _marks(memory: mmap.mmap) -> Iterator[NDArray[np.int64]]:
-    """From where to where every `StOpStArT` goes, and every other `StOp` and `StArT`: [n, 2]."""
-    spans = (match.span() for match in re.finditer(b"St(?:Op(?:StArT)?|ArT)", memory))
-    while found := list(itertools.islice(spans, CHUNK)):
-        yield np.array(found, np.int64)
 
 
 def _sound(
