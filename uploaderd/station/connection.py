@@ -33,6 +33,8 @@ from uploaderd.station.paramiko_link import (
     ParamikoLink,
 )
 
+AGENT_S = 30.0
+"""Longest silence of the ssh-agent: somebody may be asked to confirm."""
 LEGACY_HINT = (
     "If it runs an OpenSSH older than 7.2, set `legacy` for this station; "
     "`uploaderctl doctor ssh` shows what it offers."
@@ -235,14 +237,36 @@ def _attempts(
         key = _key(access.key_file, access.passphrase)
         yield f"key {access.key_file.name}", partial(transport.auth_publickey, access.user, key)
     if access.use_agent:
-        with closing(paramiko.Agent()) as agent:
-            for each in agent.get_keys():
-                yield "ssh-agent key", partial(transport.auth_publickey, access.user, each)
+        try:
+            agent = _Agent()
+        except (paramiko.SSHException, OSError, ValueError) as error:
+            # The others may do; if not, this is told with them.
+            yield f"ssh-agent (which answers no sense: {error})", partial(_unasked, str(error))
+        else:
+            with closing(agent):
+                for each in agent.get_keys():
+                    yield "ssh-agent key", partial(transport.auth_publickey, access.user, each)
     if access.password is not None:
         yield (
             "password",
             partial(transport.auth_password, access.user, access.password.reveal()),
         )
+
+
+class _Agent(paramiko.Agent):
+    """The running ssh-agent; one that is silent, or answers no sense, is let go."""
+
+    def _connect(self, conn: socket.socket) -> None:
+        conn.settimeout(AGENT_S)
+        try:
+            super()._connect(conn)  # type: ignore[misc] # not in the stubs
+        except BaseException:
+            conn.close()
+            raise
+
+
+def _unasked(why: str) -> None:
+    raise paramiko.AuthenticationException(why)
 
 
 def _key(path: Path, passphrase: Secret | None) -> paramiko.PKey:

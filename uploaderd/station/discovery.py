@@ -20,8 +20,8 @@ from paramiko.sftp import CMD_CLOSE, CMD_LSTAT, CMD_OPENDIR, CMD_READDIR
 
 from uploaderd.errors import RemoteFileError
 from uploaderd.station.filters import Filter, Mode
-from uploaderd.station.paths import Refused, Sound
-from uploaderd.station.pipelined import answers, attributes_of, one
+from uploaderd.station.paths import LONGEST_PATH, Refused, Sound
+from uploaderd.station.pipelined import SftpNonsense, answers, attributes_of, one
 
 _BATCH = 1000
 _READ_AHEAD = 8
@@ -130,12 +130,12 @@ def walk(sftp: paramiko.SFTPClient, folder: bytes) -> Iterator[Sound | Refused]:
         try:
             for name, mode, size, mtime in _listed(sftp, current):
                 path = current.rstrip(b"/") + b"/" + name
-                if stat.S_ISDIR(mode):
-                    folders.append(path)
-                elif not stat.S_ISREG(mode):
+                if not stat.S_ISDIR(mode) and not stat.S_ISREG(mode):
                     continue
-                elif (problem := _bad_name(name)) is not None:
+                if (problem := _bad_name(name, path)) is not None:
                     yield Refused(path, "name", problem)
+                elif stat.S_ISDIR(mode):
+                    folders.append(path)
                 else:
                     yield Sound(path, size, mtime * 1_000_000_000)
         except OSError as error:
@@ -154,6 +154,8 @@ def _listed(sftp: paramiko.SFTPClient, folder: bytes) -> Iterator[tuple[bytes, i
                 raise failure
             for _ in range(answer.message.get_int()):
                 name = answer.message.get_string()
+                if not name:
+                    raise SftpNonsense("its SFTP server lists fewer names than it says")
                 answer.message.get_string()
                 attributes = attributes_of(answer)
                 if name in (b".", b".."):
@@ -233,7 +235,10 @@ def _seconds(file: Sound) -> float:
     return file.mtime_ns / 1_000_000_000
 
 
-def _bad_name(name: bytes) -> str | None:
+def _bad_name(name: bytes, path: bytes) -> str | None:
+    if len(path) > LONGEST_PATH:
+        # Folders without end are no file system's.
+        return "the path is too long"
     try:
         text = name.decode("utf-8")
     except UnicodeDecodeError:

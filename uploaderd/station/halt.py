@@ -253,10 +253,12 @@ class HaltFlag:
         with self._sftp.open(self._path, "r+") as file:
             file.write(self._line)
             file.flush()
-            mark = (file.stat().st_mtime or 0) - _BACK_S
+            now = file.stat().st_mtime or 0
+            # A clock that has lost its battery begins in 1970, and no time is before.
+            mark = max(0, now - _BACK_S)
             file.utime((mark, mark))
         self._mark = mark
-        self.clock_ahead_s = mark + _BACK_S - time.time()
+        self.clock_ahead_s = now - time.time()
         self._renewed = time.monotonic()
 
     def _read(self, path: bytes | None = None) -> bytes | None:

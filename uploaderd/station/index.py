@@ -31,7 +31,7 @@ from uploaderd.station.index_lines import (
     parse_second,
     split,
 )
-from uploaderd.station.pipelined import WINDOW, answers, one
+from uploaderd.station.pipelined import WINDOW, answers, one, piece_of
 
 __all__ = ["DamagedLine", "IndexEntry", "append_done", "entries", "remove", "sweep", "sync"]
 
@@ -217,7 +217,7 @@ def _chunks(sftp: paramiko.SFTPClient, file: paramiko.SFTPFile, size: int) -> It
                     return
                 if failure is not None:
                     raise failure
-                data = answer.message.get_string()
+                data = piece_of(answer)
                 if not data:
                     return
                 yield data

@@ -21,6 +21,7 @@ from paramiko.buffered_pipe import BufferedPipe, PipeTimeout
 from uploaderd.errors import StationError, StationUnreachable
 from uploaderd.station.budget import IN_FLIGHT
 from uploaderd.station.link import CommandResult
+from uploaderd.station.pipelined import SftpNonsense, check_kind
 
 WINDOW = 64 << 20
 PACKET = 256 << 10
@@ -154,11 +155,19 @@ class BytesSftpClient(paramiko.SFTPClient):
     """paramiko's client, for file names that are bytes.
 
     Names that are not UTF-8 come as `os.fsdecode` gives them, instead of as an exception; paths
-    are given as bytes (`os.fsencode`).
+    are given as bytes (`os.fsencode`). Answers that the protocol does not allow are SftpNonsense.
     """
 
+    def _request(self, kind: int, *arguments: Any) -> Any:
+        answer, message = super()._request(kind, *arguments)  # type: ignore[misc] # not in the stubs
+        check_kind(kind, answer)
+        return answer, message
+
     def _read_response(self, waitfor: Any = None) -> Any:
-        kind, message = super()._read_response(waitfor)  # type: ignore[misc] # not in the stubs
+        try:
+            kind, message = super()._read_response(waitfor)  # type: ignore[misc] # not in the stubs
+        except paramiko.SFTPError as error:
+            raise SftpNonsense(f"its SFTP server sends nonsense: {error}") from error
         if message is not None:
             message.get_text = lambda: message.get_string().decode("utf-8", "surrogateescape")
         return kind, message

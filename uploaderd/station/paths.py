@@ -18,7 +18,7 @@ from paramiko.sftp import CMD_LSTAT, CMD_REALPATH
 from uploaderd.station.agent import AgentConfig
 from uploaderd.station.pipelined import Answer, answers, attributes_of, one
 
-_LONGEST = 4096
+LONGEST_PATH = 4096
 _REMEMBERED = 10_000
 _LOOKS = 128
 """Requests in flight: they are small, and so are their answers."""
@@ -48,7 +48,7 @@ def check(path: bytes, config: AgentConfig) -> Refused | None:
     """What is wrong with the path itself; none if nothing is. Asks the station nothing."""
     if not path.startswith(b"/"):
         return Refused(path, "outside", "the path is not absolute")
-    if len(path) > _LONGEST or b"\0" in path or b"\n" in path:
+    if len(path) > LONGEST_PATH or b"\0" in path or b"\n" in path:
         return Refused(path, "name", "the path is too long, or holds a NUL or a newline")
     if b".." in path.split(b"/"):
         return Refused(path, "outside", "the path holds '..'")

@@ -16,7 +16,19 @@ import paramiko
 from paramiko import sftp_attr
 from paramiko.message import Message
 from paramiko.sftp import (
+    CMD_ATTRS,
+    CMD_DATA,
+    CMD_FSTAT,
+    CMD_HANDLE,
+    CMD_LSTAT,
+    CMD_NAME,
+    CMD_OPEN,
+    CMD_OPENDIR,
     CMD_READ,
+    CMD_READDIR,
+    CMD_READLINK,
+    CMD_REALPATH,
+    CMD_STAT,
     CMD_STATUS,
     SFTP_EOF,
     SFTP_NO_SUCH_FILE,
@@ -28,6 +40,18 @@ from paramiko.sftp import (
 WINDOW = 32
 """Requests in flight."""
 
+_DUE = {
+    CMD_OPEN: CMD_HANDLE,
+    CMD_OPENDIR: CMD_HANDLE,
+    CMD_READ: CMD_DATA,
+    CMD_READDIR: CMD_NAME,
+    CMD_REALPATH: CMD_NAME,
+    CMD_READLINK: CMD_NAME,
+    CMD_STAT: CMD_ATTRS,
+    CMD_LSTAT: CMD_ATTRS,
+    CMD_FSTAT: CMD_ATTRS,
+}
+"""The answer to each request that asks for more than a status."""
 _ERRNO = {SFTP_NO_SUCH_FILE: errno.ENOENT, SFTP_PERMISSION_DENIED: errno.EACCES}
 
 
@@ -53,6 +77,16 @@ class Answer:
         return OSError(_ERRNO.get(code, errno.EIO), text or f"SFTP status {code}")
 
 
+class SftpNonsense(paramiko.SSHException):
+    """The station's SFTP server answers what the protocol does not allow."""
+
+
+def check_kind(asked: int, kind: int) -> None:
+    """Raises SftpNonsense if that is no answer to such a request; a failure is checked before."""
+    if kind != _DUE.get(asked, kind):
+        raise SftpNonsense(f"its SFTP server answers request {asked} by packet {kind}")
+
+
 class _Client(Protocol):
     """What of paramiko's client is used here beyond its public calls."""
 
@@ -66,7 +100,8 @@ class _Client(Protocol):
 class _Slot:
     """Where paramiko leaves the answer of one request."""
 
-    def __init__(self) -> None:
+    def __init__(self, asked: int) -> None:
+        self.asked = asked
         self.answer: Answer | None = None
         self.number = -1
 
@@ -94,14 +129,18 @@ def answers(
                 if request is None:
                     exhausted = True
                     break
-                slot = _Slot()
+                slot = _Slot(request[0])
                 waiting.append(slot)
                 slot.number = client._async_request(slot, *request)
             if not waiting:
                 return
             while waiting[0].answer is None:
                 client._read_response()
-            yield cast(Answer, waiting.popleft().answer)
+            slot = waiting.popleft()
+            answer = cast(Answer, slot.answer)
+            if answer.failure() is None:
+                check_kind(slot.asked, answer.kind)
+            yield answer
     finally:
         # Answers still on their way are then unexpected ones, which paramiko drops.
         for slot in waiting:
@@ -126,6 +165,14 @@ def one(sftp: paramiko.SFTPClient, *request: Any) -> Answer:
     return answer
 
 
+def piece_of(answer: Answer) -> bytes:
+    """The bytes of an answer to a READ; raises SftpNonsense if there are none."""
+    data: bytes = answer.message.get_string()
+    if not data:
+        raise SftpNonsense("its SFTP server reads nothing, and tells no end")
+    return data
+
+
 def content(sftp: paramiko.SFTPClient, path: bytes | str, limit: int) -> bytes:
     """What a small file holds, up to `limit` bytes.
 
@@ -142,5 +189,5 @@ def content(sftp: paramiko.SFTPClient, path: bytes | str, limit: int) -> bytes:
                 break
             if failure is not None:
                 raise failure
-            data += answer.message.get_string()
+            data += piece_of(answer)
     return data

@@ -5,8 +5,10 @@ from __future__ import annotations
 import concurrent.futures
 import dataclasses
 import shutil
+import socket
 import subprocess
 import tempfile
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -154,3 +156,28 @@ def test_many_first_contacts_at_once_pin_one_key(access: Access) -> None:
         for connection in pool.map(lambda _: connect(access), range(8)):
             connection.close()
     assert len(access.known_hosts.read_text().splitlines()) == 1
+
+
+def test_an_ssh_agent_that_answers_no_sense_is_told_and_the_password_is_tried(
+    access: Access, sshd: lab_sshd.Sshd, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own = dataclasses.replace(with_password(access, sshd, sshd.password), use_agent=True)
+    # A socket's path must be short.
+    with tempfile.TemporaryDirectory() as folder, socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(f"{folder}/agent")
+        listener.listen()
+        monkeypatch.setenv("SSH_AUTH_SOCK", f"{folder}/agent")
+
+        def answer() -> None:
+            for _ in range(2):
+                with listener.accept()[0] as asked:
+                    asked.recv(100)
+                    asked.sendall(b"\0\0\0\1\5")
+
+        answering = threading.Thread(target=answer)
+        answering.start()
+        with pytest.raises(AuthenticationFailed, match="ssh-agent"):
+            connect(dataclasses.replace(own, password=None))
+        with connect(own) as connection:
+            assert connection.run("echo in").output == b"in\n"
+        answering.join()
