@@ -14,7 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from lab.crashing import SIGNALS
-from lab.faults import FaultProxy
+from lab.link import Link
 from tests.chaos.fleet import Fleet
 from uploaderd.crash_points import STEPS
 
@@ -228,11 +228,11 @@ def _signal_one(here: Fleet, chance: random.Random, number: signal.Signals) -> i
     return pid
 
 
-def _break(link: FaultProxy, chance: random.Random, most: int) -> None:
+def _break(link: Link, chance: random.Random, most: int) -> None:
     link.break_after(chance.randrange(1, most))
 
 
-def _hang(link: FaultProxy, chance: random.Random, most: int) -> None:
+def _hang(link: Link, chance: random.Random, most: int) -> None:
     link.hang_after(chance.randrange(1, most))
     time.sleep(chance.choice((0.5, 1, 2, 4, 12)))
     link.reset_hung()

@@ -20,7 +20,7 @@ import pika
 
 from lab import database, sshd, system
 from lab.crashing import Points
-from lab.faults import FaultProxy
+from lab.link import Link
 from lab.recordings import write_crfs
 from lab.station import Station, lay_out
 from lab.system import System
@@ -46,7 +46,7 @@ class Post:
     uid: str
     station: Station
     server: sshd.Sshd
-    link: FaultProxy
+    link: Link
     measured: int = 0
 
     @property
@@ -61,8 +61,8 @@ class Fleet:
 
     system: System
     posts: list[Post]
-    broker_link: FaultProxy
-    database_link: FaultProxy
+    broker_link: Link
+    database_link: Link
     points: Points
     disk: Path | None
     """The repository, if it is a small disk of its own that can be filled."""
@@ -171,7 +171,7 @@ def fleet(folder: Path) -> Iterator[Fleet]:
         disk = _small_disk(running.repository, ending)
         posts = [_post(folder, number, ending) for number in range(1, STATIONS + 1)]
         links = [
-            ending.enter_context(FaultProxy(target))
+            ending.enter_context(Link(target))
             for target in (
                 running.broker.settings.hosts[0],
                 (running.database.settings.host, running.database.settings.port),
@@ -195,7 +195,7 @@ def _post(folder: Path, number: int, ending: contextlib.ExitStack) -> Post:
     station = lay_out(home)
     account = sshd.Account(password=CANARY)
     server = sshd.start(folder / f"sshd-{number}", account, key_file=folder / "key", home=home)
-    post = Post(number, uid, station, server, FaultProxy((server.host, server.port)))
+    post = Post(number, uid, station, server, Link((server.host, server.port)))
     ending.callback(server.stop)
     ending.enter_context(post.link)
     return post

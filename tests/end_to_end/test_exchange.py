@@ -13,7 +13,7 @@ import pytest
 from lab import sshd as lab_sshd
 from lab import system as lab_system
 from lab.crashing import Points
-from lab.faults import FaultProxy
+from lab.link import Link
 from lab.system import System
 from tests.integration.exchange.conftest import differences
 from tests.integration.exchange.test_faults import STEPS
@@ -51,7 +51,7 @@ def test_both_sides_die_and_the_link_breaks_and_nothing_is_missing(tmp_path: Pat
     try:
         for name, each in zip(("north", "south"), points, strict=True):
             systems.append(lab_system.start(tmp_path / name, each.environment))
-        with FaultProxy((sshd.host, sshd.port)) as proxy:
+        with Link((sshd.host, sshd.port)) as proxy:
             storm(tmp_path, sshd, systems, points, proxy)
     finally:
         for system in systems:
@@ -64,7 +64,7 @@ def storm(
     sshd: lab_sshd.Sshd,
     systems: list[System],
     points: list[Points],
-    proxy: FaultProxy,
+    proxy: Link,
 ) -> None:
     north, south = systems
     add_service(

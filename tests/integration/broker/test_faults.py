@@ -15,14 +15,14 @@ from pathlib import Path
 import pytest
 
 from lab import rabbitmq
-from lab.faults import FaultProxy
+from lab.link import Link
 from lab.rabbitmq import Broker
 from tests.integration.broker.harness import BODY, QUEUE, Client, running, wait_for
 from uploaderd.broker.job import Job
 from uploaderd.config.settings import BrokerSettings
 
 
-def through(proxy: FaultProxy, settings: BrokerSettings, heartbeat_s: int = 20) -> BrokerSettings:
+def through(proxy: Link, settings: BrokerSettings, heartbeat_s: int = 20) -> BrokerSettings:
     hosts = (("127.0.0.1", proxy.port),)
     return dataclasses.replace(settings, hosts=hosts, heartbeat_s=heartbeat_s)
 
@@ -31,7 +31,7 @@ def test_resets_and_cut_connections_lose_nothing(vhost: BrokerSettings) -> None:
     seen: set[str] = set()
     client = Client(vhost)
     with (
-        FaultProxy(vhost.hosts[0]) as proxy,
+        Link(vhost.hosts[0]) as proxy,
         running(through(proxy, vhost), lambda job: seen.add(job.message_id)),
     ):
         for number in range(5):
@@ -59,7 +59,7 @@ def test_work_that_ended_while_the_connection_was_lost_is_not_done_again(
         job.publish_event("notify.info.backup", {})
 
     client = Client(vhost)
-    with FaultProxy(vhost.hosts[0]) as proxy, running(through(proxy, vhost), handle) as runtime:
+    with Link(vhost.hosts[0]) as proxy, running(through(proxy, vhost), handle) as runtime:
         client.publish(BODY, message_id="m1")
         client.publish(BODY, message_id="m2")
         assert begun.wait(40)
@@ -76,7 +76,7 @@ def test_a_silent_connection_is_noticed_by_heartbeats(vhost: BrokerSettings) -> 
     seen: list[str] = []
     client = Client(vhost)
     with (
-        FaultProxy(vhost.hosts[0]) as proxy,
+        Link(vhost.hosts[0]) as proxy,
         running(through(proxy, vhost, 1), lambda job: seen.append(job.message_id)) as runtime,
     ):
         proxy.stall = True
@@ -105,7 +105,7 @@ def test_a_long_job_does_not_cost_the_connection(vhost: BrokerSettings) -> None:
 
 
 def test_the_next_host_is_tried(vhost: BrokerSettings) -> None:
-    with FaultProxy(vhost.hosts[0]) as dead:
+    with Link(vhost.hosts[0]) as dead:
         dead.refuse = True
         hosts = (("127.0.0.1", dead.port), vhost.hosts[0])
         seen: list[str] = []

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from lab.faults import FaultProxy
+from lab.link import Link
 from tests.integration.exchange.conftest import Pair, differences
 from tests.integration.publishing.rows import file, fill, spectrum
 from uploaderd import crash_points
@@ -53,7 +53,7 @@ def test_either_side_may_end_at_every_step(pair: Pair, monkeypatch: pytest.Monke
 def test_a_link_that_breaks_at_any_byte_is_gone_on_with(pair: Pair) -> None:
     fill(pair.ours, a_month=200)
     there = (pair.access.host, pair.access.port)
-    with FaultProxy(there) as proxy:
+    with Link(there) as proxy:
         pair.access = replace(pair.access, port=proxy.port)
         broken = 0
         for seed in range(6):

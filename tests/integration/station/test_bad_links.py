@@ -46,8 +46,9 @@ def cut_while_fetching(access: Access, asked: list[Wanted], chance: random.Rando
     outcomes: list[Outcome] = []
     total = 20_000 + sum(local(one.remote_path).stat().st_size for one in asked)
     at_byte = chance.random() < 0.5
-    with Link(access.port, cut_after=chance.randrange(2000, total) if at_byte else None) as link:
-        timer = threading.Timer(chance.uniform(0.0, 0.6), link.cut)
+    with Link((access.host, access.port)) as link:
+        link.cut_after(chance.randrange(2000, total) if at_byte else None)
+        timer = threading.Timer(chance.uniform(0.0, 0.6), link.reset)
         if not at_byte:
             timer.start()
         with contextlib.suppress(StationUnreachable):
@@ -90,7 +91,7 @@ def test_five_percent_loss_and_600_ms_only_take_time(access: Access, tmp_path: P
     contents = (random.randbytes(size) for size in [4000] * 60 + [150_000, 300_000])
     asked = [seen(one) for one in wanted(make(tmp_path / "there", *contents), tmp_path / "here")]
     outcomes: list[Outcome] = []
-    with Link(access.port, delay_s=0.3) as link:
+    with Link((access.host, access.port), delay_s=0.3) as link:
         link.loss = 0.05
         patient = Timeouts(60, 120, 120, 120)
         far = through(access, link)

@@ -248,7 +248,8 @@ def part_of(one: Wanted) -> Path:
 def cut(access: Access, asked: list[Wanted], after: int) -> list[Outcome]:
     """Fetches over a link that breaks after so many bytes; gives what was complete until then."""
     outcomes: list[Outcome] = []
-    with Link(access.port, cut_after=after) as link, contextlib.suppress(StationUnreachable):
+    with Link((access.host, access.port)) as link, contextlib.suppress(StationUnreachable):
+        link.cut_after(after)
         collect(through(access, link), asked, outcomes)
     return outcomes
 
@@ -274,7 +275,7 @@ def test_a_broken_transfer_goes_on_where_it_stopped(
     assert kept > 1 << 20
     if not commands:
         monkeypatch.setattr(Connection, "run", no_command)
-    with Link(access.port) as link, connect(through(access, link)) as connection:
+    with Link((access.host, access.port)) as link, connect(through(access, link)) as connection:
         assert_same(list(fetch(connection, [one], SIZE_ONLY)))
         assert link.carried < len(content) - kept + (3 << 20)
     assert not leftovers(tmp_path)
@@ -306,11 +307,11 @@ def test_a_station_that_falls_silent_is_unreachable_after_the_stall_time(
     access: Access, tmp_path: Path
 ) -> None:
     asked = wanted(make(tmp_path / "there", b"first", bytes(5 << 20)), tmp_path / "here")
-    with Link(access.port) as link, connect(through(access, link)) as connection:
+    with Link((access.host, access.port)) as link, connect(through(access, link)) as connection:
 
         def silencing() -> Iterator[Wanted]:
             yield asked[0]
-            link.stalled = True
+            link.stall = True
             yield asked[1]
 
         limits = Limits(files_in_flight=1, stall_s=1, verification="size")
@@ -318,7 +319,7 @@ def test_a_station_that_falls_silent_is_unreachable_after_the_stall_time(
         assert_same([next(outcomes)])
         with pytest.raises(StationUnreachable, match="silent"):
             list(outcomes)
-        link.stalled = False
+        link.stall = False
 
 
 def test_a_killed_transfer_goes_on_where_it_stopped(access: Access, tmp_path: Path) -> None:
@@ -348,7 +349,7 @@ def test_a_killed_transfer_goes_on_where_it_stopped(access: Access, tmp_path: Pa
         process.kill()
         process.wait()
     assert not one.target.exists()
-    with Link(access.port) as link, connect(through(access, link)) as connection:
+    with Link((access.host, access.port)) as link, connect(through(access, link)) as connection:
         assert_same(list(fetch(connection, [one], SIZE_ONLY)))
         assert link.carried < len(content) - (6 << 20)
 
