@@ -20,6 +20,8 @@ SECOND_INDEX = b".v2"
 _LARGEST = 64 * 1024
 _DEFAULT_TIMEOUT_MIN = 300
 _ASSIGNMENT = re.compile(rb"^\s*(?:export\s+)?([A-Za-z_][A-Za-z0-9_]*)=(.*)$")
+_ALMOST = re.compile(rb"[^\w#]*([A-Z_0-9]+)[\"'\s]*[=:]")
+"""Blanks before the equals sign, a byte order mark, JSON…"""
 _REFERENCE = re.compile(rb"\$(?:\{([A-Za-z_][A-Za-z0-9_]*)\}|([A-Za-z_][A-Za-z0-9_]*))")
 _COMMENT = re.compile(rb"\s*(?:[;\s]\s*(?:#.*)?)?")
 
@@ -28,6 +30,12 @@ class AgentConfigInvalid(StationError):
     """The agent's configuration is there and makes no sense; the sentence names the key."""
 
     code = "agent_config"
+
+    def __init__(self, sentence: str, *, hint: str = "") -> None:
+        super().__init__(
+            sentence,
+            hint=hint or "Mend it at the station, or set `agent_config` to the file that is meant.",
+        )
 
 
 @dataclass(frozen=True)
@@ -55,6 +63,10 @@ def read_config(sftp: paramiko.SFTPClient, path: bytes | str = DEFAULT_PATH) -> 
     shown = path if isinstance(path, str) else path.decode("utf-8", "replace")
     try:
         text = content(sftp, path, _LARGEST + 1)
+    except PermissionError as error:
+        raise AgentConfigInvalid(
+            f"{shown} may not be read.", hint="The station's user needs the right to read it."
+        ) from error
     except OSError as error:
         if error.errno != errno.ENOENT:
             raise
@@ -77,6 +89,7 @@ def parse(text: bytes, shown: str = "indexerD.cfg") -> dict[str, bytes]:
     for number, line in enumerate(text.replace(b"\r\n", b"\n").split(b"\n"), start=1):
         match = _ASSIGNMENT.match(line)
         if match is None:
+            _refuse_almost(line, f"{shown}, line {number}")
             continue
         key = match[1].decode("ascii")
         try:
@@ -112,6 +125,15 @@ def config_of(values: Mapping[str, bytes], shown: str = "indexerD.cfg") -> Agent
 _KEYS = frozenset(
     ("LOCAL_REPO", "DUE_BACKUP", "DUE_BACKUP_V2", "BACKUP_DONE", "HALT_FLAG", "HALT_TIMEOUT")
 )
+
+
+def _refuse_almost(line: bytes, where: str) -> None:
+    """Raises AgentConfigInvalid for a line that sets one of our keys, but for no shell."""
+    match = _ALMOST.match(line)
+    if match is not None and match[1].decode("ascii") in _KEYS:
+        raise AgentConfigInvalid(
+            f"{where}: {match[1].decode('ascii')} has to stand alone before '='."
+        )
 
 
 def _value(raw: bytes, known: Mapping[str, bytes]) -> bytes:

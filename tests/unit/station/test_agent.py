@@ -59,3 +59,15 @@ def test_what_only_a_shell_could_do_is_refused(value: bytes) -> None:
 def test_senseless_values_are_refused_by_name(extra: bytes, told: str) -> None:
     with pytest.raises(AgentConfigInvalid, match=told):
         config_of(parse(GOOD + extra))
+
+
+@pytest.mark.parametrize(
+    "line", [b"LOCAL_REPO = /d", b"\xef\xbb\xbfLOCAL_REPO=/d", b'{"LOCAL_REPO": "/d"}']
+)
+def test_a_line_that_only_looks_as_if_it_set_a_key_is_told(line: bytes) -> None:
+    with pytest.raises(AgentConfigInvalid, match="line 2: LOCAL_REPO has to stand alone"):
+        parse(b"# configuration\n" + line + b"\n")
+
+
+def test_comments_and_keys_of_others_are_no_concern() -> None:
+    parse(b"# LOCAL_REPO = /x\n#LOCAL_REPO=/y\necho LOCAL_REPO=/z\nOTHER = 1\n")
