@@ -100,6 +100,7 @@ def _run(
 ) -> None:
     """A service with `run(stop, beat)` has a loop of its own; the others handle messages."""
     service = service_class(settings.service)(settings)
+    memory.settle()
     try:
         reporter.ready()
         log.info("started")

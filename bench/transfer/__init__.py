@@ -43,6 +43,8 @@ SETS = {
     "many": FileSet("2,000 x 100 KiB", 2000, 100 << 10),
     "small": FileSet("10,000 x 4 KiB", 10_000, 4 << 10),
 }
+MANY = 1000
+"""So many files stay until the end; fewer are deleted at once, for they may be large."""
 LINKS = {"loopback": 0.0, "20ms": 0.02, "200ms": 0.2}
 
 
@@ -100,9 +102,9 @@ def _measure_set(
 def _spread(folder: Path) -> None:
     """Asks ext4 for a block group of its own for each folder in this one (chattr(1), `T`).
 
-    For minutes after files were deleted, ext4 looks at each of their inodes in vain before it makes
-    a new file in the same group: half a millisecond a file here, which every client would pay for
-    what the run before it has left. The folder's name decides on the group: names must be new ones.
+    For a minute and more after files were deleted, ext4 looks at each of their inodes in vain
+    before it makes a new file in the same group: half a millisecond a file here, which every client
+    would pay for what the run before it has left. So many files are also deleted only at the end.
     Another file system has no such attribute, and no need of it.
     """
     if chattr := shutil.which("chattr"):
@@ -125,7 +127,8 @@ def _runs(
             arrived = sum(1 for path in here.rglob("*") if path.is_file())
             if not (runs[name][-1].missing or runs[name][-1].cut_short):
                 assert arrived == files.count, f"{name}: {arrived} of {files.count} files"
-            shutil.rmtree(here)
+            if files.count < MANY:
+                shutil.rmtree(here)
     return runs
 
 

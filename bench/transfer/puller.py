@@ -15,13 +15,15 @@ from typing import Any
 
 import paramiko
 
+from uploaderd import memory
 from uploaderd.station.access import Access
 from uploaderd.station.connection import connect
 from uploaderd.station.transfer import Fetched, Limits, Verification, Wanted, fetch
 
 
 def ours(order: dict[str, Any], verification: Verification, *, by_ssh: bool) -> None:
-    """Our engine: every file hashed, fsynced, renamed."""
+    """Our engine: every file hashed, made durable, named; in a process as a worker is."""
+    memory.settle()
     access = Access(
         host="127.0.0.1",
         port=order["port"],

@@ -6,7 +6,6 @@ import logging
 import queue
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
-from functools import partial
 
 from uploaderd.errors import RemoteFileError, UploaderError
 from uploaderd.station.budget import COMPLETE, OPEN_FILES
@@ -18,7 +17,7 @@ from uploaderd.station.verification import Verifier
 
 LOG = logging.getLogger(__name__)
 LARGEST_BATCH = 256
-MOST_PENDING = 512
+MOST_PENDING = 1024
 PROGRESS_S = 1.0
 
 
@@ -105,7 +104,7 @@ class Finisher:
         """What is to be placed, with an error if the station's hash is another."""
         file = Placing(complete.part, _mtime_ns(complete))
         if remote is not None:
-            file.attempt(partial(self._check, complete, remote))
+            file.attempt(self._check, complete, remote)
         return file
 
     def _check(self, complete: Complete, remote: str) -> None:

@@ -8,13 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
+from typing import ParamSpec
 
 from uploaderd import crash_points
 from uploaderd.errors import RemoteFileError, RepositoryError
 from uploaderd.station.group_sync import Group, sync_each
 from uploaderd.station.part_file import PartFile, not_written
 from uploaderd.station.small_file import SmallFile
+
+P = ParamSpec("P")
 
 
 @dataclass(eq=False, slots=True)
@@ -25,11 +27,11 @@ class Placing:
     mtime_ns: int
     error: RepositoryError | RemoteFileError | None = None
 
-    def attempt(self, step: Callable[[], None]) -> None:
+    def attempt(self, step: Callable[P, None], *args: P.args, **named: P.kwargs) -> None:
         """Takes a step, unless an earlier one went wrong."""
         if self.error is None:
             try:
-                step()
+                step(*args, **named)
             except (RepositoryError, RemoteFileError) as error:
                 self.error = error
 
@@ -41,7 +43,7 @@ def place(files: Sequence[Placing]) -> None:
     """
     with Group() as group:
         for one in files:
-            one.attempt(partial(one.part.write_out, group.folder, one.mtime_ns))
+            one.attempt(one.part.write_out, group.folder, one.mtime_ns)
         small = [one for one in files if one.error is None and isinstance(one.part, SmallFile)]
         large = [one for one in files if one.error is None and isinstance(one.part, PartFile)]
         _note(small, group.sync([one.part.handle for one in small]))

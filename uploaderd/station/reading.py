@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import collections
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -34,7 +33,7 @@ class Reading:
     """The station told that handle."""
     misled: bool = False
     """The guess was wrong: what comes for it is no word on this file, which is opened anew."""
-    ranges: collections.deque[tuple[int, int]] = field(default_factory=collections.deque)
+    ranges: list[tuple[int, int]] = field(default_factory=list)
     due: int = 0
     """Answers that are still to come."""
     queued: bool = False

@@ -144,11 +144,10 @@ class Engine:
 
     def _fill(self, source: Iterator[Wanted], more: bool) -> bool:
         """Sends reads of open files, then begins further files; False when there are no more."""
-        in_flight = self._limits.bytes_in_flight
+        most = min(self._limits.bytes_in_flight, IN_FLIGHT.share)
         while True:
             if self._ready:
-                full = self._requests.due_bytes >= min(in_flight, IN_FLIGHT.share)
-                if full or not self._pace.is_free():
+                if self._requests.due_bytes >= most or not self._pace.is_free():
                     return more
                 self._read_next(self._ready[0])
             elif more and len(self._open) < self._most_open:
@@ -251,12 +250,12 @@ class Engine:
         self._ready.popleft()
 
     def _ask_read(self, reading: Reading) -> None:
-        start, end = reading.ranges.popleft()
+        start, end = reading.ranges.pop(0)
         stop = min(end, start + self._read_size)
         self._requests.read(reading, start, stop - start)
         self._pace.spend(stop - start)
         if stop < end:
-            reading.ranges.appendleft((stop, end))
+            reading.ranges.insert(0, (stop, end))
 
     def _take(self, reading: Reading, offset: int, length: int, data: memoryview) -> None:
         got = len(data)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import collections
 import struct
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 from uploaderd.errors import StationUnreachable
@@ -43,7 +42,7 @@ class Session:
         self._stall_s = stall_s
         self._splitter = wire.Splitter()
         self._heard = time.monotonic()
-        self._unread: collections.deque[tuple[int, int, memoryview]] = collections.deque()
+        self._unread: collections.deque[wire.Packet] = collections.deque()
         """Packets that came along with the one that was waited for."""
 
     def open(self) -> About:
@@ -74,25 +73,25 @@ class Session:
         """After a time of not listening: the station's silence begins now."""
         self._heard = time.monotonic()
 
-    def packets(self, patience_s: float) -> Iterator[tuple[int, int, memoryview]]:
-        """Type, number and payload of what comes within the patience, be it nothing.
+    def packets(self, patience_s: float) -> list[wire.Packet]:
+        """What comes within the patience, be it nothing.
 
         Raises StationUnreachable when nothing has come for the stall time, and OSError at the end
         of the stream.
         """
         deadline = time.monotonic() + patience_s
-        packets: list[tuple[int, int, memoryview]] = []
+        packets: list[wire.Packet] = []
         while not packets:
             try:
                 data = self._stream.receive(max(0.001, deadline - time.monotonic()))
             except TimeoutError:
                 self._check_silence()
-                return
+                break
             if not data:
                 raise ConnectionResetError("the station closed the session")
             self._heard = time.monotonic()
-            packets.extend(self._splitter.feed(data))
-        yield from packets
+            packets = self._splitter.feed(data)
+        return packets
 
     def _check_silence(self) -> None:
         silence = time.monotonic() - self._heard
@@ -102,7 +101,7 @@ class Session:
                 hint="What is complete is kept; the rest goes on where it stopped.",
             )
 
-    def _one_packet(self) -> tuple[int, int, memoryview]:
+    def _one_packet(self) -> wire.Packet:
         while not self._unread:
             self._unread.extend(self.packets(1.0))
         return self._unread.popleft()

@@ -6,13 +6,14 @@ Source: draft-ietf-secsh-filexfer-02, and OpenSSH's PROTOCOL for `limits@openssh
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator
 from typing import NamedTuple
 
 INIT, VERSION, OPEN, CLOSE, READ, FSTAT, STAT = 1, 2, 3, 4, 5, 8, 17
 STATUS, HANDLE, DATA, ATTRS, EXTENDED, EXTENDED_REPLY = 101, 102, 103, 105, 200, 201
 EOF, NO_SUCH_FILE, PERMISSION_DENIED = 1, 2, 3
 LARGEST_PACKET = 1 << 20
+Packet = tuple[int, int, memoryview]
+"""Type, number and payload."""
 _ALL = 15
 """Flags of attributes with size, owner, mode and times."""
 LIMITS = b"limits@openssh.com"
@@ -125,30 +126,31 @@ class Splitter:
     def __init__(self) -> None:
         self._pieces: list[bytes] = []
         self._held = 0
-        self._need = 4
+        self._need = _HEAD.size
 
-    def feed(self, data: bytes) -> Iterator[tuple[int, int, memoryview]]:
-        """Type, number and payload of each packet that is complete now."""
+    def feed(self, data: bytes) -> list[Packet]:
+        """The packets that are complete now."""
+        packets: list[Packet] = []
         if self._pieces:
             self._pieces.append(data)
             self._held += len(data)
             if self._held < self._need:
-                return
+                return packets
             data = b"".join(self._pieces)
             self._pieces.clear()
         view, start, end = memoryview(data), 0, len(data)
-        self._need = 4
-        while end - start >= 4:
-            (length,) = _WORD.unpack_from(data, start)
+        self._need = _HEAD.size
+        while end - start >= _HEAD.size:
+            length, kind, number = _HEAD.unpack_from(data, start)
             if not 5 <= length <= LARGEST_PACKET:
                 raise ProtocolError(f"a packet of {length} bytes")
             stop = start + 4 + length
             if stop > end:
                 self._need = 4 + length
                 break
-            _, kind, number = _HEAD.unpack_from(data, start)
-            yield kind, number, view[start + 9 : stop]
+            packets.append((kind, number, view[start + _HEAD.size : stop]))
             start = stop
         if start < end:
             self._pieces.append(data[start:])
         self._held = end - start
+        return packets

@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Callable
-from functools import cached_property
 from pathlib import Path
 
 from uploaderd.station.group_sync import sync_each
@@ -19,6 +18,8 @@ from uploaderd.station.unnamed_file import UNSUPPORTED, UnnamedFile
 
 class SmallFile:
     """What `PartFile` is to a finisher, for content that is whole."""
+
+    __slots__ = ("_content", "_file", "_mtime_ns", "_remote_path", "target")
 
     def __init__(self, target: Path, remote_path: bytes, content: bytes) -> None:
         self.target = target
@@ -37,7 +38,7 @@ class SmallFile:
         """How many bytes from the beginning are there: all."""
         return len(self._content)
 
-    @cached_property
+    @property
     def sha256(self) -> str:
         """Digest of the content."""
         return hashlib.sha256(self._content).hexdigest()

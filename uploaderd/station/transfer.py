@@ -93,6 +93,7 @@ def _outcomes(
             finisher.take(result)
         elif isinstance(result, Refused):
             yield result
-        yield from finisher.done()
-        if finisher.failure is not None:
-            return
+        else:
+            yield from finisher.done()
+            if finisher.failure is not None:
+                return
