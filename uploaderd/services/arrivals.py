@@ -69,9 +69,10 @@ class Tally:
     @property
     def text(self) -> str:
         """The counts in words."""
-        if not (self.copied or self.refused or self.known):
+        if not (self.copied or self.refused or self.known or self.left > 0):
             return "nothing new"
-        return f"{self.copied} copied, {self.refused} refused, {self.known} already here"
+        left = f", {self.left} left for later" if self.left > 0 else ""
+        return f"{self.copied} copied, {self.refused} refused, {self.known} already here{left}"
 
 
 @dataclass

@@ -68,11 +68,11 @@ class FilterSource:
         while True:
             every: list[Sound | Refused] = [*result.refused, *result.found]
             self._passed += len(self._due)
-            self._left_out = result.unfinished + result.postponed
+            self._left_out = result.unfinished + result.postponed + result.unpaid
             self._due = {file.path: file.size for file in result.found}
             for start in range(0, len(every), size):
                 yield every[start : start + size]
-            if not result.more or result.spent or not result.found:
+            if not result.more or result.unpaid or not result.found:
                 return
             result = self._discovery(result.last)
 
@@ -90,10 +90,11 @@ class FilterSource:
             beat=self._beat,
         )
         log.info(
-            "%d files listed: %d to fetch, %d still being written",
+            "%d files listed: %d to fetch, %d still being written, %d beyond the budget",
             result.seen,
             len(result.found),
             result.unfinished,
+            result.unpaid,
         )
         if beyond is not None:
             result.refused.clear()

@@ -63,8 +63,8 @@ class Discovery:
     """Files that the limit left out."""
     more: bool = False
     """Whether files were left out by the limit or the budget."""
-    spent: bool = False
-    """Whether the budget left files out."""
+    unpaid: int = 0
+    """Files that the budget left out."""
     last: Place | None = None
     """Of the chosen files the last one in the order of choosing: what is left comes beyond it."""
 
@@ -113,9 +113,9 @@ def find(
     else:
         result.postponed = chosen.offered - len(files)
     result.found = _within_budget(files, wanted.max_total_bytes)
-    result.spent = len(result.found) < len(files)
+    result.unpaid = len(files) - len(result.found)
     result.last = chosen.last
-    result.more = result.postponed > 0 or result.spent
+    result.more = result.postponed > 0 or result.unpaid > 0
     return result
 
 

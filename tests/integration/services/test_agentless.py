@@ -75,6 +75,16 @@ def test_the_budget_is_spent_in_the_order_that_was_asked_for(
     assert place.continuations() == []
 
 
+def test_a_budget_that_pays_for_no_file_does_not_look_like_nothing_new(place: Agentless) -> None:
+    for day in range(1, 4):
+        place.write(f"f{day}.bin", 1000, age_s=day * 86_400)
+    assert place.backup(place.message(max_total_gb=9e-7)) == []
+    assert place.continuations() == []
+    assert host_status(place.catalog, HOST)["pending_backup"] == 3
+    (done,) = place.catalog.query("SELECT text FROM host_events_now WHERE event = 'backup_done'")
+    assert done["text"] == "0 copied, 0 refused, 0 already here, 3 left for later"
+
+
 def test_slices_follow_until_the_budget_is_spent(place: Agentless) -> None:
     for day in range(1, 6):
         place.write(f"f{day}.bin", 1000, age_s=day * 86_400)
