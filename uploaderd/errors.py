@@ -12,6 +12,7 @@
         ├── HostKeyChanged         the station's host key is not the known one
         ├── AgentMissing           no agent configuration on the station
         ├── StationHalted          somebody else holds the halt flag
+        ├── StationFull            the station's own disk takes nothing more
         ├── StationBusy            a limit of connections or stations at once is reached
         └── RemoteFileError        one file of the station cannot be had
 
@@ -121,6 +122,13 @@ class StationHalted(StationError):
     """Somebody else holds the station's halt flag."""
 
     code = "halted"
+    disposition = Disposition.NOT_NOW
+
+
+class StationFull(StationError):
+    """The station's own disk is full: neither flag nor index can be written there."""
+
+    code = "station_full"
     disposition = Disposition.NOT_NOW
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import posixpath
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -14,8 +15,9 @@ from typing import Any
 import paramiko
 
 from uploaderd import crash_points
+from uploaderd.errors import StationFull
 from uploaderd.services.holding import kept_fresh
-from uploaderd.station import index, paths
+from uploaderd.station import disk, index, paths
 from uploaderd.station.agent import AgentConfig, read_config
 from uploaderd.station.connection import Connection
 from uploaderd.station.halt import HaltFlag, Patience
@@ -25,6 +27,8 @@ log = logging.getLogger(__name__)
 
 LOOK_AHEAD = 20_000
 """Lines of the index among which the oldest files come first; beyond, in the index's order."""
+LEAST_ROOM = 64 << 10
+"""Bytes; with less, a plain failure at the station is taken for its full disk."""
 
 
 @dataclass(frozen=True)
@@ -145,6 +149,22 @@ class IndexSource:
 
 
 @contextlib.contextmanager
+def _fullness_told(connection: Connection, folder: bytes) -> Iterator[None]:
+    """SFTP version 3 has no word for a full disk: a plain failure is looked into."""
+    try:
+        yield
+    except OSError as error:
+        room = disk.space(connection, folder) if error.errno is None else None
+        if room is None or room[0] >= LEAST_ROOM:
+            raise
+        raise StationFull(
+            f"The disk of {connection.access.address} is full: {room[0]} bytes are free there.",
+            hint="Make room at the station. Its files and its index are as they were; "
+            "the backup is tried again.",
+        ) from error
+
+
+@contextlib.contextmanager
 def opened(
     connection: Connection,
     *,
@@ -161,11 +181,15 @@ def opened(
     Raises:
         AgentMissing: the station has no agent configuration.
         StationHalted: somebody else holds the station.
+        StationFull: nothing can be written there.
     """
     sftp = connection.sftp
     agent = read_config(sftp, config_path)
     # A session of its own: the flag is renewed by a thread, and a session serves one at a time.
-    with contextlib.closing(connection.link.sftp_client()) as own:
+    with (
+        _fullness_told(connection, posixpath.dirname(agent.index)),
+        contextlib.closing(connection.link.sftp_client()) as own,
+    ):
         flag = HaltFlag(own, agent, patience=patience, wait=wait)
         crash_points.reached("halt-flag:before")
         with flag, kept_fresh(flag) as lost:
