@@ -1,60 +1,37 @@
 """Readers of measurement files against one NumPy sum over the same bytes.
 
-Sizes are small, so that all formats take little time; `BENCH_FORMATS_MB` sets that of CRFS files,
-and scales the others. Speeds are per second of processor time, which other work on the machine
-disturbs least. All readers are single-threaded.
+Files have 100 MB, or what `BENCH_FORMATS_MB` says. Speeds are per second of processor time, which
+other work on the machine disturbs least. All readers are single-threaded.
 """
 
 from __future__ import annotations
 
 import argparse
 import itertools
-import os
-import struct
 import tempfile
 import time
 import zlib
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
-from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from bench import _formats_memory, _formats_peer
+from bench._formats_files import CASES
 from uploaderd import formats
-from uploaderd.formats.writers import (
-    cellplan_dbm,
-    celzip,
-    crfs_bin,
-    rflook_bin,
-    sigmf_recording,
-    text,
-)
 
-SIZE = int(os.environ.get("BENCH_FORMATS_MB", "100")) * 1_000_000
 RUNS = 4
-T0 = 1_700_000_000_000_000_000
-START = datetime(2026, 1, 1, tzinfo=UTC)
-POINTS = 1000
-
-
-@dataclass(frozen=True)
-class Case:
-    """A file to measure: what it is called, its name on disk, and what writes it."""
-
-    title: str
-    name: str
-    write: Callable[[Path], None]
+USUAL = "CRFS, blocks of 1.1 kB"
+"""The case that is measured beside peers."""
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """What `run` is given."""
     parser.add_argument("--rfpye", type=Path, metavar="PYTHON", help="interpreter with rfpye")
     parser.add_argument("--no-memory", action="store_true", help="without the 2 GB file")
+    parser.add_argument("--only", metavar="TEXT", help="formats whose title holds the text, alone")
 
 
 def run(choice: argparse.Namespace) -> Iterator[dict[str, Any]]:
@@ -64,19 +41,21 @@ def run(choice: argparse.Namespace) -> Iterator[dict[str, Any]]:
     """
     with tempfile.TemporaryDirectory() as folder:
         for case in CASES:
-            path = Path(folder) / case.name
-            case.write(path)
-            yield from _measured(case.title, path)
-            path.unlink()
-        path = Path(folder) / "inflate.bin"
-        _rflook_v2(path)
-        yield _result("RFlook v.2, statistics, against zlib", path, statistics_of, _inflated)
-        path.unlink()
-        _crfs(path, 1024, 67)
-        yield from _beside_peers(path, choice.rfpye)
-        path.unlink()
-        if not choice.no_memory:
+            if choice.only is None or choice.only in case.title:
+                path = Path(folder) / case.name
+                case.write(path)
+                yield from _measured(case.title, path)
+                yield from _against_others(case.title, path, choice.rfpye)
+                path.unlink()
+        if not choice.no_memory and choice.only is None:
             yield from _formats_memory.run(Path(folder))
+
+
+def _against_others(title: str, path: Path, rfpye: Path | None) -> Iterator[dict[str, Any]]:
+    if title == "RFlook v.2":
+        yield _result(f"{title}, statistics, against zlib", path, statistics_of, _inflated)
+    if title == USUAL:
+        yield from _beside_peers(path, rfpye)
 
 
 def _beside_peers(path: Path, rfpye: Path | None) -> Iterator[dict[str, Any]]:
@@ -90,7 +69,7 @@ def _beside_peers(path: Path, rfpye: Path | None) -> Iterator[dict[str, Any]]:
             theirs = megabytes / seconds(path, title)
             ours = _speeds(path, (work,))[0]
             yield {
-                "case": f"CRFS, blocks of 1.1 kB, {title}, beside {name}",
+                "case": f"{USUAL}, {title}, beside {name}",
                 "ours": round(ours, 1),
                 "reference": round(theirs, 1),
                 "reference_name": name,
@@ -102,9 +81,13 @@ def _beside_peers(path: Path, rfpye: Path | None) -> Iterator[dict[str, Any]]:
 
 
 def _measured(title: str, path: Path) -> Iterator[dict[str, Any]]:
-    yield _result(f"{title}, metadata", path, metadata_of, _summed)
-    if path.suffix == ".sigmf-data":
-        return  # Samples are not levels.
+    """CRFS is never read without its checksums, RFlook v.2 compares them with statistics."""
+    checked = ", every checksum verified" if title.startswith("CRFS") else ""
+    yield _result(f"{title}, metadata{checked}", path, metadata_of, _summed)
+    if title == "SigMF":
+        # Samples are not levels.
+        yield _result(f"{title}, checksum verified", path, verified_of, _summed)
+        return
     yield _result(f"{title}, statistics", path, statistics_of, _summed)
 
 
@@ -141,6 +124,11 @@ def metadata_of(path: Path) -> None:
     _check(formats.read(path))
 
 
+def verified_of(path: Path) -> None:
+    """Reads without levels, but all that a checksum is over."""
+    _check(formats.read(path, verify=True))
+
+
 def statistics_of(path: Path) -> None:
     """Reads with level statistics."""
     _check(formats.read(path, statistics=True))
@@ -162,103 +150,3 @@ def _inflated(path: Path) -> None:
     for block in data[begin:].split(b"StOpStArT"):
         stream = block[block.index(b"\x1f\x8b\x08") :]
         zlib.decompressobj(zlib.MAX_WBITS | 16).decompress(stream)
-
-
-def _levels(traces: int, points: int = POINTS) -> NDArray[np.float64]:
-    return np.random.default_rng(1).normal(-90, 8, (traces, points))
-
-
-def _repeated(path: Path, head: bytes, body: bytes, size: int) -> int:
-    """Writes the head and as many bodies as `size` takes; their number."""
-    times = max(1, size // len(body))
-    with path.open("wb") as file:
-        file.write(head)
-        for _ in range(times):
-            file.write(body)
-    return times
-
-
-def _crfs(path: Path, points: int, block_type: int) -> None:
-    """Repeats 900 blocks of three flows; a file may hold equal blocks."""
-    plans = [
-        crfs_bin.FlowPlan(10 * (i + 1), f"task {i}", 88_000_000, 108_000_000, block_type)
-        for i in range(3)
-    ]
-    blocks = b"".join(
-        crfs_bin.trace(plans[i % 3], T0 + i * 10**8, levels)
-        for i, levels in enumerate(_levels(900, points))
-    )
-    _repeated(path, crfs_bin.file_header(23) + crfs_bin.unit_info("rfeye009999"), blocks, SIZE)
-
-
-def _rflook_v1(path: Path) -> None:
-    traces = max(10, SIZE // 4 // POINTS)
-    times = [T0 + i * 10**9 for i in range(traces)]
-    rflook_bin.write_v1(path, rflook_bin.Plan(), times, _levels(traces))
-
-
-def _rflook_v2(path: Path) -> None:
-    """Repeats 2,000 blocks; a file may hold equal blocks."""
-    times = [T0 + i * 10**9 for i in range(2000)]
-    rflook_bin.write_v2(path, rflook_bin.Plan(), times, _levels(len(times)))
-    head, begin, blocks = path.read_bytes().partition(b"StArT")
-    _repeated(path, head, begin + blocks, SIZE)
-
-
-def _cellplan(traces: int) -> tuple[bytes, bytes]:
-    """Header and records of a raw buffer."""
-    data = cellplan_dbm.write(
-        [cellplan_dbm.Record(START, 71e6, levels) for levels in _levels(traces)]
-    )
-    return data[: cellplan_dbm.HEADER_SIZE], data[cellplan_dbm.HEADER_SIZE :]
-
-
-def _cellplan_raw(path: Path) -> None:
-    head, body = _cellplan(500)
-    times = _repeated(path, head, body, SIZE // 2)
-    with path.open("r+b") as file:
-        file.seek(40)
-        file.write(struct.pack("<i", 500 * times))
-
-
-def _cellplan_packed(path: Path) -> None:
-    path.write_bytes(celzip.pack(b"".join(_cellplan(max(1, SIZE // 50 // (2 * POINTS))))))
-
-
-def _argus(path: Path, *, compressed: bool) -> None:
-    traces = max(1, SIZE // 5 // (POINTS * 50))
-    counts = [30] * traces if compressed else []
-    frequencies = range(88_000_000, 88_000_000 + POINTS * 10_000, 10_000)
-    path.write_bytes(text.argus_csv(START, list(frequencies), _levels(traces), counts=counts))
-
-
-def _sm1809(path: Path) -> None:
-    scans = max(1, SIZE // 20 // (POINTS * 6))
-    path.write_bytes(text.sm1809(START, [(88_000.0, 108_000.0)], [_levels(scans)]))
-
-
-def _sweep(path: Path) -> None:
-    sweeps = max(1, SIZE // 20 // (POINTS * 7))
-    band = (88_000_000, 88_000_000 + POINTS * 10_000)
-    path.write_bytes(text.sweep_csv(START, [band], 10_000.0, _levels(sweeps)))
-
-
-def _sigmf(path: Path) -> None:
-    samples = SIZE // sigmf_recording.BYTES_A_SAMPLE
-    sigmf_recording.write(path.with_suffix(".sigmf-meta"), 20e6, [(0, 100e6, START)], samples)
-
-
-CASES = (
-    Case("CRFS, blocks of 1.1 kB", "a.bin", lambda path: _crfs(path, 1024, 67)),
-    Case("CRFS, blocks of 2.5 kB", "b.bin", lambda path: _crfs(path, 2400, 63)),
-    Case("CRFS, blocks of 76 bytes", "c.bin", lambda path: _crfs(path, 4, 63)),
-    Case("RFlook v.1", "d.bin", _rflook_v1),
-    Case("RFlook v.2", "e.bin", _rflook_v2),
-    Case("CellPlan, raw", cellplan_dbm.NAME, _cellplan_raw),
-    Case("CellPlan, CelZip", cellplan_dbm.NAME, _cellplan_packed),
-    Case("Argus CSV, raw", "f.csv", partial(_argus, compressed=False)),
-    Case("Argus CSV, compressed", "f.csv", partial(_argus, compressed=True)),
-    Case("SM.1809", "g.txt", _sm1809),
-    Case("rtl_power CSV", "h.csv", _sweep),
-    Case("SigMF", "i.sigmf-data", _sigmf),
-)
