@@ -121,6 +121,22 @@ def _any(
     return np.where(negative, -values, values), good
 
 
+def row(text: bytes) -> NDArray[np.float64]:
+    """One number a field between commas; NaN for what is no finite number."""
+    if not text:
+        return np.array([np.nan])
+    data = np.frombuffer(text, np.uint8)
+    commas = np.flatnonzero(data == ord(","))
+    starts, stops = np.append(0, commas + 1), np.append(commas, data.size)
+    values, good = parse(data, starts, stops)
+    odd = np.flatnonzero(~good)
+    if odd.size:
+        # Exponents, infinities, and what is no number at all.
+        places = zip(starts[odd].tolist(), stops[odd].tolist(), strict=True)
+        values[odd] = floats([text[start:stop] for start, stop in places])
+    return values
+
+
 def floats(fields: list[bytes]) -> NDArray[np.float64]:
     """One number a field; NaN for what is no finite number."""
     try:

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from uploaderd.formats.decimals import floats
+from uploaderd.formats.decimals import row
 from uploaderd.formats.errors import INVALID_METADATA, FormatError
 from uploaderd.formats.fill import with_statistics
 from uploaderd.formats.issues import IssueLog
@@ -107,7 +107,7 @@ def traces(path: Path, options: ReadOptions) -> Iterator[TraceBlock]:
     present = {scan.band for scan in _scans(path, header, bands, IssueLog())}
     flow_of = {band: flow for flow, band in enumerate(sorted(present))}
     for scan in _scans(path, header, bands, IssueLog()):
-        levels = floats(scan.fields.split(b",")).astype(np.float32)
+        levels = row(scan.fields).astype(np.float32)
         time = np.array([scan.time - options.clock_offset_ns], np.int64)
         yield TraceBlock(flow_of[scan.band], time, levels[None, :])
 

@@ -12,7 +12,7 @@ from typing import IO, NamedTuple
 
 import numpy as np
 
-from uploaderd.formats.decimals import floats
+from uploaderd.formats.decimals import floats, row
 from uploaderd.formats.fill import with_statistics
 from uploaderd.formats.issues import IssueLog
 from uploaderd.formats.model import ReadOptions, Recording, Spectrum, TraceBlock
@@ -120,7 +120,7 @@ def _blocks(path: Path, found: list[_Flow], options: ReadOptions) -> Iterator[Tr
 
 def _levels(line: _Line) -> np.typing.NDArray[np.float32]:
     # rtl_power writes its last bin twice.
-    return floats(line.values.split(b",")[: line.segment.bins]).astype(np.float32)
+    return row(line.values)[: line.segment.bins].astype(np.float32)
 
 
 def _flows(path: Path, log: IssueLog) -> tuple[list[_Flow], int, int]:

@@ -47,3 +47,10 @@ def test_columns_of_equal_decimals(numbers: list[int], places: int) -> None:
 def test_floats_takes_what_is_no_number_for_missing() -> None:
     found = decimals.floats([b"1.5", b" -2", b"nan", b"-inf", b"", b"x", b"1e3"])
     np.testing.assert_array_equal(found, [1.5, -2, np.nan, np.nan, np.nan, np.nan, 1000])
+
+
+@given(st.lists(st.text("0123456789 +-.exnaif", max_size=20).map(str.encode), min_size=1))
+def test_a_row_is_what_its_fields_are(fields: list[bytes]) -> None:
+    np.testing.assert_allclose(
+        decimals.row(b",".join(fields)), decimals.floats(fields), rtol=1e-15, atol=0
+    )
