@@ -9,7 +9,6 @@ import contextlib
 import os
 import random
 import signal
-import subprocess
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -18,7 +17,7 @@ from typing import Any
 
 import pika
 
-from lab import database, sshd, system
+from lab import database, small_disk, sshd, system
 from lab.crashing import Points
 from lab.link import Link
 from lab.recordings import write_crfs
@@ -168,7 +167,8 @@ def fleet(folder: Path) -> Iterator[Fleet]:
     points.make()
     with contextlib.ExitStack() as ending:
         running = ending.enter_context(system.running(folder / "system", points.environment))
-        disk = _small_disk(running.repository, ending)
+        mounting = small_disk.mounted(running.repository, f"{REPOSITORY_MB}m")
+        disk = running.repository if ending.enter_context(mounting) else None
         posts = [_post(folder, number, ending) for number in range(1, STATIONS + 1)]
         links = [
             ending.enter_context(Link(target))
@@ -222,13 +222,3 @@ def _configure(here: Fleet) -> None:
         "publish": {"free_space_floor_mb": 0},
     }
     running.configure()
-
-
-def _small_disk(folder: Path, ending: contextlib.ExitStack) -> Path | None:
-    """The folder as a file system of its own; None where mounting is not permitted."""
-    folder.mkdir(parents=True)
-    mount = ["mount", "-t", "tmpfs", "-o", f"size={REPOSITORY_MB}m", "tmpfs", str(folder)]
-    if subprocess.run(mount, capture_output=True, check=False).returncode:
-        return None
-    ending.callback(subprocess.run, ["umount", "--lazy", str(folder)], check=True)
-    return folder

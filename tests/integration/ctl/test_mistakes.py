@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ from typing import Any
 import pika
 import pytest
 
+from lab import small_disk
 from lab.certificates import authority
 from tests.fixtures.smtp import MailServer
 from tests.integration.ctl.conftest import CANARY, UNREACHABLE, Live
@@ -101,15 +101,11 @@ def test_a_missing_permission(
 
 def test_a_full_disk(etc: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     small = tmp_path / "small"
-    small.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(small)]
-    if subprocess.run(mount, capture_output=True, check=False).returncode:
-        pytest.skip("mounting a small tmpfs is not permitted")
-    try:
+    with small_disk.mounted(small, "64k") as permitted:
+        if not permitted:
+            pytest.skip("mounting a small tmpfs is not permitted")
         spoil(etc / "config.json", lambda file: file.update(repository=str(small)))
         (fault,) = doctor(etc, capsys)["repository"]
-    finally:
-        subprocess.run(["umount", str(small)], check=True)
     assert "No space left on device" in fault["found"]
     assert fault["hint"].startswith("Make room")
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from lab import small_disk
 from lab import sshd as lab_sshd
 from tests.integration.services import harness
 from tests.integration.services.harness import Post, Site
@@ -21,31 +21,14 @@ from uploaderd.station import index
 @pytest.fixture
 def site(tmp_path: Path, catalog: Catalog) -> Iterator[Site]:
     """A station on a disk of 2 MiB; its sshd sees the disk, for it is started behind it."""
-    disk = tmp_path / "station"
-    disk.mkdir()
-    mount = ["mount", "-n", "-t", "tmpfs", "-o", "size=2m", "tmpfs", str(disk)]
-    if subprocess.run(mount, capture_output=True, check=False).returncode != 0:
-        pytest.skip("no tmpfs may be mounted here")
-    server = None
-    try:
+    with small_disk.mounted(tmp_path / "station", "2m") as permitted:
+        if not permitted:
+            pytest.skip("no tmpfs may be mounted here")
         server = lab_sshd.start(tmp_path / "sshd")
-        yield harness.site(tmp_path, server, catalog)
-    finally:
-        if server is not None:
-            server.stop()
-        subprocess.run(["umount", "-n", "-l", str(disk)], check=True)
-
-
-def fill(site: Site) -> Path:
-    """Takes every block that is left."""
-    path = site.station.folder / "filler"
-    with path.open("wb", buffering=0) as file:
         try:
-            while file.write(b"x" * 4096):
-                pass
-        except OSError:
-            return path
-    raise AssertionError("a disk without end")
+            yield harness.site(tmp_path, server, catalog)
+        finally:
+            server.stop()
 
 
 def test_a_station_that_is_full_before_its_backup_is_told_and_left_as_it_is(
@@ -54,7 +37,7 @@ def test_a_station_that_is_full_before_its_backup_is_told_and_left_as_it_is(
     file = site.station.write("a.bin", recording)
     site.station.write_index([file])
     before = site.left()
-    filler = fill(site)
+    filler = small_disk.fill(site.station.folder)
     with pytest.raises(StationFull, match="0 bytes are free there"):
         site.backup()
     assert site.events()[-1] == ("backup_waiting", "station_full")
@@ -75,7 +58,7 @@ def test_a_station_that_fills_during_its_backup_keeps_its_index_and_nothing_come
     append = index.append_done
 
     def appending(*arguments: Any) -> None:
-        fill(site)
+        small_disk.fill(site.station.folder)
         append(*arguments)
 
     post = Post()

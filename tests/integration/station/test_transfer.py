@@ -22,6 +22,7 @@ import hypothesis
 import hypothesis.strategies as st
 import pytest
 
+from lab import small_disk
 from lab import sshd as lab_sshd
 from lab.link import Link
 from uploaderd.errors import RemoteFileError, RepositoryError, StationError, StationUnreachable
@@ -356,19 +357,15 @@ def test_a_killed_transfer_goes_on_where_it_stopped(access: Access, tmp_path: Pa
 
 def test_a_disk_that_is_full_keeps_what_is_done(access: Access, tmp_path: Path) -> None:
     small = tmp_path / "small"
-    small.mkdir()
-    mount = ["mount", "-n", "-t", "tmpfs", "-o", "size=4m", "tmpfs", str(small)]
-    if subprocess.run(mount, capture_output=True, check=False).returncode != 0:
-        pytest.skip("no tmpfs may be mounted here")
-    try:
+    with small_disk.mounted(small, "4m") as permitted:
+        if not permitted:
+            pytest.skip("no tmpfs may be mounted here")
         paths = make(tmp_path / "there", *(random.randbytes(1 << 20) for _ in range(6)))
         outcomes: list[Outcome] = []
         with pytest.raises(RepositoryError, match="Make room"):
             collect(access, wanted(paths, small), outcomes)
         assert outcomes
         assert_same(outcomes)
-    finally:
-        subprocess.run(["umount", "-n", "-l", str(small)], check=True)
 
 
 def test_a_quota_that_is_used_up_keeps_what_is_done(
