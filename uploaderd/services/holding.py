@@ -12,6 +12,7 @@ import paramiko
 from uploaderd.broker.job import Job
 from uploaderd.errors import StationError, StationUnreachable
 from uploaderd.station.halt import HaltFlag
+from uploaderd.station.link import is_broken
 
 LOOK_EVERY_S = 30.0
 BEAT_EVERY_S = 5.0
@@ -58,15 +59,13 @@ def named_errors(address: str) -> Iterator[None]:
     """
     try:
         yield
-    except (EOFError, TimeoutError, ConnectionError, paramiko.SSHException) as error:
+    except (EOFError, OSError, paramiko.SSHException) as error:
+        if isinstance(error, OSError) and not is_broken(error):
+            raise StationError(
+                f"The station at {address} refuses: {error.strerror or error}.",
+                hint="Look at the rights and the free space of the agent's working folder.",
+            ) from error
         raise StationUnreachable(
             f"The connection to {address} broke: {str(error) or type(error).__name__}.",
             hint="It is tried again; what came in stays.",
-        ) from error
-    except OSError as error:
-        if error.errno is None and "closed" in str(error).lower():
-            raise StationUnreachable(f"The connection to {address} was closed.") from error
-        raise StationError(
-            f"The station at {address} refuses: {error.strerror or error}.",
-            hint="Look at the rights and the free space of the agent's working folder.",
         ) from error

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import paramiko
 
 from uploaderd.errors import AgentMissing, StationError
+from uploaderd.station.link import is_broken
 from uploaderd.station.pipelined import content
 
 DEFAULT_PATH = b"/etc/node/indexerD.cfg"
@@ -63,13 +64,14 @@ def read_config(sftp: paramiko.SFTPClient, path: bytes | str = DEFAULT_PATH) -> 
     shown = path if isinstance(path, str) else path.decode("utf-8", "replace")
     try:
         text = content(sftp, path, _LARGEST + 1)
-    except PermissionError as error:
-        raise AgentConfigInvalid(
-            f"{shown} may not be read.", hint="The station's user needs the right to read it."
-        ) from error
     except OSError as error:
-        if error.errno != errno.ENOENT:
+        if is_broken(error):
             raise
+        if error.errno != errno.ENOENT:
+            raise AgentConfigInvalid(
+                f"{shown} cannot be read: {error.strerror or error}.",
+                hint="It has to be a file that the station's user may read.",
+            ) from error
         raise AgentMissing(
             f"The station has no agent configuration {shown}.",
             hint="Install the agent, set the right path, or send a filter for an agentless backup.",

@@ -29,6 +29,7 @@ from uploaderd.station import disk, halt
 from uploaderd.station.access import Access
 from uploaderd.station.agent import AgentConfig, read_config
 from uploaderd.station.connection import Connection
+from uploaderd.station.link import is_broken
 from uploaderd.station.ping import PingNotPermitted, ping
 
 State = Literal["online", "degraded", "offline", "auth-error", "no-agent", "halted"]
@@ -90,12 +91,19 @@ def examine(
         with ssh.connect(access) as connection:
             _look(connection, expected, health, wait)
     except (StationError, OSError, EOFError, paramiko.SSHException) as error:
-        text = str(error) or type(error).__name__
-        health.problems.insert(0, text if isinstance(error, StationError) else f"{text}.")
+        health.problems.insert(0, _sentence(error))
         health.state = _state_of(error, health)
     else:
         health.state = "degraded" if health.problems else "online"
     return health
+
+
+def _sentence(error: Exception) -> str:
+    if isinstance(error, StationError):
+        return str(error)
+    if isinstance(error, OSError) and not is_broken(error):
+        return f"It refuses: {error.strerror or error}."
+    return f"The connection broke: {str(error) or type(error).__name__}."
 
 
 def _state_of(error: Exception, health: Health) -> State:

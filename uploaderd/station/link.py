@@ -30,6 +30,14 @@ class CommandResult:
     errors: bytes
 
 
+def is_broken(error: OSError) -> bool:
+    """Whether the connection broke; otherwise it is the station that refuses something."""
+    if isinstance(error, TimeoutError | ConnectionError):
+        return True
+    # paramiko's "Socket is closed" has no number.
+    return error.errno is None and "closed" in str(error).lower()
+
+
 class Link(Protocol):
     """An authenticated SSH connection; paramiko's (`paramiko_link`) or `ssh`'s (`openssh`)."""
 

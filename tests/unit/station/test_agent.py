@@ -24,6 +24,13 @@ def test_no_configuration_is_no_agent(sftp: paramiko.SFTPClient, tmp_path: Path)
         read_config(sftp, str(tmp_path / "none.cfg"))
 
 
+def test_a_configuration_that_is_no_file_is_told_by_its_path(
+    sftp: paramiko.SFTPClient, tmp_path: Path
+) -> None:
+    with pytest.raises(AgentConfigInvalid, match=f"{tmp_path} cannot be read: Failure"):
+        read_config(sftp, str(tmp_path))
+
+
 @pytest.mark.parametrize(
     ("line", "value"),
     [
