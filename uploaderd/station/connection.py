@@ -36,8 +36,8 @@ from uploaderd.station.paramiko_link import (
 AGENT_S = 30.0
 """Longest silence of the ssh-agent: somebody may be asked to confirm."""
 LEGACY_HINT = (
-    "If it runs an OpenSSH older than 7.2, set `legacy` for this station; "
-    "`uploaderctl doctor ssh` shows what it offers."
+    "Set `legacy` for this station: the system's `ssh` knows more algorithms, those of an OpenSSH "
+    "older than 7.2 among them; `uploaderctl doctor ssh` shows what it offers."
 )
 
 
@@ -273,8 +273,9 @@ def _key(path: Path, passphrase: Secret | None) -> paramiko.PKey:
     try:
         return paramiko.PKey.from_path(path, password=passphrase.reveal() if passphrase else None)
     except (OSError, ValueError, TypeError, paramiko.SSHException) as error:
+        reason = error.strerror if isinstance(error, OSError) else error
         raise ConfigError(
-            f"{path}: the private key cannot be read: {error}.",
+            f"{path}: the private key cannot be read: {reason or type(error).__name__}.",
             hint="It must be a private key in OpenSSH or PEM format that the daemon may read, "
             "and its passphrase must be right.",
         ) from error
