@@ -11,9 +11,10 @@ import stat
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import cached_property
 
 import paramiko
-from paramiko.sftp import CMD_LSTAT, CMD_REALPATH
+from paramiko.sftp import CMD_CLOSE, CMD_LSTAT, CMD_OPENDIR, CMD_READDIR, CMD_REALPATH
 
 from uploaderd.station.agent import AgentConfig
 from uploaderd.station.pipelined import Answer, answers, attributes_of, one
@@ -40,7 +41,7 @@ class Refused:
 
     path: bytes
     code: str
-    """`outside`, `name`, `vanished`, `special` (no plain file) or `unreadable`."""
+    """`outside`, `name`, `vanished`, `unmounted`, `special` (no plain file) or `unreadable`."""
     reason: str
 
 
@@ -73,7 +74,8 @@ def screen(
 
     Each distinct folder is resolved once, so a symbolic link on the way is seen; a link that stays
     below LOCAL_REPO is followed, one that leaves it is refused, and so are devices, pipes and
-    folders. Raises what the connection raises.
+    folders. Where LOCAL_REPO is empty, or not there, files have not vanished: its disk may not be
+    mounted. Raises what the connection raises.
     """
     folders = _Folders(sftp, config)
     batch: list[bytes] = []
@@ -99,7 +101,11 @@ def _screened(
         zip(asked, answers(sftp, ((CMD_LSTAT, path) for path in asked), len(asked)), strict=True)
     )
     for path in batch:
-        yield refused.get(path) or _judged(sftp, path, found[path], folders)
+        judged = refused.get(path) or _judged(sftp, path, found[path], folders)
+        if isinstance(judged, Refused) and judged.code == "vanished" and folders.hold_nothing:
+            yield Refused(path, "unmounted", "LOCAL_REPO is empty: its disk may not be mounted")
+        else:
+            yield judged
 
 
 def _judged(
@@ -140,6 +146,26 @@ class _Folders:
         self._sftp = sftp
         self._known: OrderedDict[bytes, bool] = OrderedDict()
         self._root = _real(one(sftp, CMD_REALPATH, config.local_repo)) or config.local_repo
+
+    @cached_property
+    def hold_nothing(self) -> bool:
+        """Whether the data folder is empty, or is not there."""
+        try:
+            handle = one(self._sftp, CMD_OPENDIR, self._root).message.get_string()
+        except OSError:
+            return True
+        try:
+            listed = one(self._sftp, CMD_READDIR, handle)
+            names = set()
+            for _ in range(min(3, listed.message.get_int())):
+                names.add(listed.message.get_string())
+                listed.message.get_string()
+                attributes_of(listed)
+        except EOFError:
+            return True
+        finally:
+            one(self._sftp, CMD_CLOSE, handle)
+        return names <= {b".", b".."}
 
     def inside(self, folders: set[bytes]) -> dict[bytes, bool]:
         """Whether each folder is really below the data folder; a vanished one counts as inside."""

@@ -95,6 +95,25 @@ def test_hostile_lines_of_an_index_get_their_rows_and_harm_nothing_else(
     assert station.done.read_bytes() == done
 
 
+def test_a_disk_that_is_not_mounted_costs_no_line_of_the_index(
+    site: Site, recording: bytes
+) -> None:
+    file = site.station.write("a.bin", recording)
+    site.station.write_index([file])
+    before = site.left()
+    elsewhere = site.station.folder / "disk"
+    site.station.data.rename(elsewhere)
+    site.station.data.mkdir()
+    assert site.backup().bodies("file.process") == []
+    assert site.rows()[str(file)]["error_code"] == "unmounted"
+    assert site.left() == before
+    assert not site.station.done.exists()
+    site.station.data.rmdir()
+    elsewhere.rename(site.station.data)
+    assert len(site.backup().bodies("file.process")) == 1
+    assert site.left() == b""
+
+
 def test_small_slices_follow_each_other_until_all_is_home(site: Site, recording: bytes) -> None:
     paths = [site.station.write(f"{n}.bin", recording + bytes(n)) for n in range(7)]
     site.station.write_index(paths)

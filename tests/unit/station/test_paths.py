@@ -3,6 +3,7 @@
 import os
 
 import paramiko
+import pytest
 
 from lab.station import Station
 from uploaderd.station.paths import Refused, Sound, check, screen
@@ -55,3 +56,15 @@ def test_a_data_folder_that_is_itself_a_link_is_followed(
 def test_a_path_is_judged_without_the_station(station: Station) -> None:
     assert check(os.fsencode(station.data / "a"), station.config) is None
     assert check(os.fsencode(station.data), station.config) is not None
+
+
+@pytest.mark.parametrize("there", [True, False])
+def test_no_file_has_vanished_where_the_disk_may_not_be_mounted(
+    sftp: paramiko.SFTPClient, station: Station, there: bool
+) -> None:
+    gone = os.fsencode(station.data / "2024" / "a.bin")
+    if not there:
+        station.data.rmdir()
+    (refused,) = screen(sftp, station.config, [gone])
+    assert isinstance(refused, Refused)
+    assert refused.code == "unmounted"
