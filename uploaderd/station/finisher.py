@@ -1,7 +1,8 @@
-"""Makes complete files durable beside the reading of further ones: verify, fsync, rename."""
+"""Makes complete files durable beside the reading of further ones: verify, sync, name."""
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import queue
 from collections.abc import Callable, Iterator, Sequence
@@ -16,13 +17,15 @@ from uploaderd.station.reading import Complete, shown
 from uploaderd.station.verification import Verifier
 
 LOG = logging.getLogger(__name__)
+WORKERS = 2
+"""One writes while the other waits for the disk."""
 LARGEST_BATCH = 256
 MOST_PENDING = 1024
 PROGRESS_S = 1.0
 
 
 class Finisher:
-    """One thread that takes complete part files, a batch at a time, to their places."""
+    """Threads that take complete files, a batch at a time, to their places."""
 
     def __init__(self, verifier: Verifier, limits: Limits) -> None:
         self._verifier = verifier
@@ -35,8 +38,8 @@ class Finisher:
         """Why no more files can be finished: the disk, or the connection."""
         self.pending = 0
         """Files that were taken and not given out; counted by the caller's thread alone."""
-        self._worker = ThreadPoolExecutor(1, thread_name_prefix="finisher")
-        self._work_done = self._worker.submit(self._work)
+        self._workers = ThreadPoolExecutor(WORKERS, thread_name_prefix="finisher")
+        self._work_done = [self._workers.submit(self._work) for _ in range(WORKERS)]
 
     def take(self, complete: Complete) -> None:
         """Hands over a complete file."""
@@ -46,9 +49,10 @@ class Finisher:
 
     def has_room(self) -> bool:
         """Whether more may be received: each file holds memory or a descriptor until it is done."""
-        if self._work_done.done():
-            # It ends by itself only by an error of ours, which is not to go unheard.
-            self._work_done.result()
+        for work in self._work_done:
+            if work.done():
+                # It ends by itself only by an error of ours, which is not to go unheard.
+                work.result()
         return self.pending < MOST_PENDING and self._held < COMPLETE.share
 
     def done(self) -> Iterator[Outcome]:
@@ -64,21 +68,29 @@ class Finisher:
 
         `progress` is called every second of it.
         """
-        self._tasks.put(None)
-        while not wait([self._work_done], PROGRESS_S).done:
+        for _ in self._work_done:
+            self._tasks.put(None)
+        while wait(self._work_done, PROGRESS_S).not_done:
             progress()
-        self._worker.shutdown()
-        self._work_done.result()
+        self._workers.shutdown()
+        for work in self._work_done:
+            work.result()
 
     def _work(self) -> None:
         last = False
         while not last:
-            batch = [self._tasks.get()]
-            most = min(LARGEST_BATCH, OPEN_FILES.share)
-            while len(batch) < most and not self._tasks.empty():
-                batch.append(self._tasks.get())
+            batch = self._next_batch()
             last = batch[-1] is None
             self._finish([task for task in batch if task is not None])
+
+    def _next_batch(self) -> list[Complete | None]:
+        """What there is by now, at least one; ends with None if nothing comes after it."""
+        batch = [self._tasks.get()]
+        most = min(LARGEST_BATCH, OPEN_FILES.share // WORKERS)
+        with contextlib.suppress(queue.Empty):
+            while batch[-1] is not None and len(batch) < most:
+                batch.append(self._tasks.get_nowait())
+        return batch
 
     def _finish(self, batch: Sequence[Complete]) -> None:
         try:
