@@ -92,7 +92,7 @@ def namespace(here: Site, folder: Path) -> Iterator[int]:
     command = ["unshare", "--mount", "--propagation", "private", "sh", "-c", _INSIDE, "sh"]
     places = [folder / "layer", here.system.config.parent, here.system.repository, check]
     with subprocess.Popen(
-        [*command, *places], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        [*command, *places], cwd=folder, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     ) as holder:
         assert holder.stdout is not None
         assert holder.stdout.readline() == "ready\n"
@@ -123,7 +123,6 @@ def in_the_system(
     path = f"{Path(sys.executable).parent}:/usr/lib/rabbitmq/bin:{os.environ['PATH']}"
     return subprocess.run(
         ["nsenter", "--mount", "-t", str(holder), "--wd", "sh", "-c", command],
-        cwd=folder,
         env={**os.environ, **broker, "PATH": path},
         input="secret\n",
         capture_output=True,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
+from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
 EPILOG = """examples:
   uploaderctl publish now -s /etc/uploaderd/services.d
   uploaderctl publish now --dataset spectra --complete --json
+  uploaderctl publish now --complete --since 2026-11-01
   uploaderctl publish list
   uploaderctl publish verify && echo sound
   uploaderctl publish rollback 20261122T201530123456Z
@@ -33,6 +35,12 @@ def register(commands: Any) -> None:
     now = actions.add_parser("now", help="publish what changed, in this process")
     now.add_argument("--dataset", default="all", help="which set (default all)")
     now.add_argument("--complete", action="store_true", help="write everything again")
+    now.add_argument(
+        "--since",
+        type=date.fromisoformat,
+        metavar="DAY",
+        help="leave months before that of this day, as 2026-11-30, as they are",
+    )
     kept = actions.add_parser("list", help="the versions that are kept, oldest first")
     verify = actions.add_parser(
         "verify", help="compare files with the manifest; status 1 if anything is wrong"
@@ -66,7 +74,9 @@ def _now(arguments: argparse.Namespace) -> int:
             behaviour.folder,
             complete=arguments.complete,
             dataset=arguments.dataset,
+            since=arguments.since,
             keep=behaviour.keep_versions,
+            keep_for_s=behaviour.keep_for_s,
             floor_bytes=behaviour.floor_bytes,
         )
     text = f"{done.version}: {done.rows} rows, {done.written} files written, {done.kept} kept"

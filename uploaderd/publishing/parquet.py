@@ -12,18 +12,18 @@ import os
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
+from datetime import date
 from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-from uploaderd import __version__
+from uploaderd import __version__, clock
 from uploaderd.catalog.client import Catalog
 from uploaderd.errors import RepositoryError
-from uploaderd.publishing import datasets, files, release, resume
+from uploaderd.publishing import datasets, files, plan, release, resume
 from uploaderd.publishing.ahead import read_ahead
-from uploaderd.publishing.columns import Column
 from uploaderd.publishing.datasets import Partition
+from uploaderd.publishing.plan import Plan
 from uploaderd.repository.placement import unwritable
 
 BLOCKS_AHEAD = 4
@@ -48,15 +48,18 @@ def publish(
     *,
     complete: bool,
     dataset: str = "all",
+    since: date | None = None,
     keep: int = 3,
+    keep_for_s: float = 0.0,
     floor_bytes: int = 0,
     progress: Callable[[], None] = lambda: None,
 ) -> Published:
     """Publishes a dataset, or `all`; without `complete`, only partitions that changed are written.
 
     If no partition changed, the current version stays and no new one is made: that costs two
-    queries. The other sets' files are kept as they are. What an interrupted publication had
-    finished is taken over if the database still holds just that.
+    queries, and next to nothing if no table changed. The other sets' files are kept as they are,
+    and so are those of months before `since`. What an interrupted publication had finished is
+    taken over if the database still holds just that.
 
     Raises:
         MessageError: there is no such dataset.
@@ -66,17 +69,10 @@ def publish(
     """
     chosen = datasets.chosen(dataset)
     with release.locked(folder):
-        last = release.current_manifest(folder)
-        columns = datasets.columns(catalog)
-        wanted = datasets.partitions(catalog, chosen, columns)
-        ours = {each.name for each in chosen}
-        before: dict[str, Any] = last["files"] if last else {}
-        others = {path: entry for path, entry in before.items() if path.split("/")[0] not in ours}
-        known = {} if complete else {path: before[path] for path in before.keys() - others.keys()}
-        if last and {part.path: part.digest for part in wanted} == {
-            path: entry["digest"] for path, entry in known.items()
-        }:
-            return _counted(last["version"], before, before)
+        todo = plan.make(catalog, folder, chosen, complete=complete, since=since)
+        if todo.last and todo.is_done:
+            release.note_seen(folder, todo.last["version"], todo.watermarks)
+            return _counted(todo.last["version"], todo.before, todo.before)
         release.require_room(folder, floor_bytes)
         new = release.begin(folder)
 
@@ -85,22 +81,32 @@ def publish(
             release.require_room(folder, floor_bytes)
 
         try:
-            made = resume.take_over(new, {part.path: part.digest for part in wanted})
-            known = {path: entry for path, entry in known.items() if path not in made}
-            made |= _carry(folder, new, others, known, wanted)
-            pending = [part for part in wanted if part.path not in made]
-            with read_ahead(files.sent(catalog, pending, columns), BLOCKS_AHEAD) as sent:
-                for part, batches in groupby(sent, key=lambda each: each.partition):
-                    own = columns[part.dataset.name]
-                    written = files.write(part, own, batches, new.path / part.path, check=check)
-                    made[part.path] = asdict(written)
-                    resume.note(new, part.path, made[part.path])
-            release.finish(new, _manifest(new, made, last, columns), keep=keep)
+            made = _written(catalog, folder, new, todo, check)
+            manifest = _manifest(new, made, todo, datasets.schema_version(catalog))
+            release.finish(new, manifest, keep=keep, keep_for_s=keep_for_s)
         except RepositoryError:
             # A full disk gets its room back at once; of all else, the next run makes use.
             release.abandon(new)
             raise
-        return _counted(new.version, made, before)
+        release.note_seen(folder, new.version, todo.watermarks)
+        return _counted(new.version, made, todo.before)
+
+
+def _written(
+    catalog: Catalog, folder: Path, new: release.Release, todo: Plan, check: Callable[[], None]
+) -> dict[str, Any]:
+    """The new version's files, by path: taken over, linked or written."""
+    made = resume.take_over(new, {part.path: part.digest for part in todo.wanted})
+    known = {path: entry for path, entry in todo.known.items() if path not in made}
+    made |= _carry(folder, new, todo.others, known, todo.wanted)
+    pending = [part for part in todo.wanted if part.path not in made]
+    with read_ahead(files.sent(catalog, pending, todo.columns), BLOCKS_AHEAD) as sent:
+        for part, batches in groupby(sent, key=lambda each: each.partition):
+            own = todo.columns[part.dataset.name]
+            written = files.write(part, own, batches, new.path / part.path, check=check)
+            made[part.path] = asdict(written)
+            resume.note(new, part.path, made[part.path])
+    return made
 
 
 def _carry(
@@ -136,19 +142,18 @@ def _counted(version: str, made: Mapping[str, Any], before: Mapping[str, Any]) -
 
 
 def _manifest(
-    new: release.Release,
-    made: Mapping[str, Any],
-    last: Mapping[str, Any] | None,
-    columns: Mapping[str, tuple[Column, ...]],
+    new: release.Release, made: Mapping[str, Any], todo: Plan, schema_version: int
 ) -> dict[str, Any]:
     return {
         "version": new.version,
-        "previous": last["version"] if last else None,
+        "previous": todo.last["version"] if todo.last else None,
         "created_by": f"uploaderd {__version__}",
-        "finished_at": datetime.now(UTC).isoformat(timespec="milliseconds"),
+        "finished_at": clock.now().isoformat(timespec="milliseconds"),
         "layout": datasets.LAYOUT,
+        "schema_version": schema_version,
+        "watermark": {"read_from": todo.read_from, "sets": todo.watermarks},
         "rows": sum(entry["rows"] for entry in made.values()),
         "bytes": sum(entry["size"] for entry in made.values()),
-        "columns": {name: [column.name for column in each] for name, each in columns.items()},
+        "columns": {name: [column.name for column in each] for name, each in todo.columns.items()},
         "files": dict(made),
     }

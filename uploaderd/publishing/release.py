@@ -2,6 +2,7 @@
 
     <folder>/
         .lock                                      held by who writes
+        .seen                                      what the database held when it was last asked
         current -> versions/20261122T201530123456Z
         versions/20261122T201530123456Z/
             manifest.json                          files, rows, SHA-256, digests of the partitions
@@ -21,6 +22,7 @@ import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +32,7 @@ from uploaderd.errors import RepositoryError
 from uploaderd.repository.placement import unwritable
 
 MANIFEST = "manifest.json"
+SEEN = ".seen"
 JOURNAL = ".written"
 """Lists the finished files of a version that is being written: `uploaderd.publishing.resume`."""
 
@@ -201,8 +204,13 @@ def verify(folder: Path, version: str, rows_of: Callable[[Path], int]) -> Iterat
             yield f"{path.relative_to(root)} is not in the manifest"
 
 
-def finish(release: Release, manifest: dict[str, Any], *, keep: int) -> None:
-    """Makes the version durable, lets `current` name it, and removes all but `keep` versions.
+def finish(
+    release: Release, manifest: dict[str, Any], *, keep: int, keep_for_s: float = 0.0
+) -> None:
+    """Makes the version durable, lets `current` name it, and removes old versions.
+
+    The newest `keep` stay, and those that were current within the last `keep_for_s` seconds:
+    somebody may still read them.
 
     Raises:
         RepositoryError: the folder cannot be written.
@@ -220,10 +228,45 @@ def finish(release: Release, manifest: dict[str, Any], *, keep: int) -> None:
         sync_folder(release.path.parent)
         crash_points.reached("manifest:after")
         _swap(release)
-        for old in sorted((release.folder / "versions").iterdir())[:-keep]:
-            shutil.rmtree(old)
+        for old in _outlived(release.folder, keep, clock.now().timestamp() - keep_for_s):
+            if not (keep_for_s and old.name == manifest.get("previous")):
+                shutil.rmtree(old)
     except OSError as error:
         raise unwritable(release.folder, error) from error
+
+
+def _outlived(folder: Path, keep: int, before: float) -> Iterator[Path]:
+    """Versions but the newest, whose successors were finished before that (Unix seconds)."""
+    kept = sorted((folder / "versions").iterdir())
+    for old, successor in pairwise(kept[: len(kept) - keep + 1]):
+        if (successor / MANIFEST).stat().st_mtime <= before:
+            yield old
+
+
+def seen(folder: Path) -> dict[str, str]:
+    """The watermarks that `note_seen` noted of the version that is current; else none."""
+    try:
+        noted = json.loads((folder / SEEN).read_text("utf-8"))
+        current = (folder / "current").readlink()
+    except (FileNotFoundError, ValueError):
+        return {}
+    except OSError as error:
+        raise unwritable(folder, error) from error
+    return dict(noted["watermarks"]) if current.name == noted["version"] else {}
+
+
+def note_seen(folder: Path, version: str, watermarks: dict[str, str]) -> None:
+    """Notes what the database held when it was found that it holds what the version does.
+
+    It may get lost: then everything is looked at again. Raises RepositoryError if the folder cannot
+    be written.
+    """
+    try:
+        aside = folder / f"{SEEN}.new"
+        aside.write_text(json.dumps({"version": version, "watermarks": watermarks}), "utf-8")
+        aside.replace(folder / SEEN)
+    except OSError as error:
+        raise unwritable(folder, error) from error
 
 
 def _swap(release: Release) -> None:

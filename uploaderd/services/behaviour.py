@@ -144,10 +144,11 @@ class GarbageBehaviour:
 
 @dataclass(frozen=True)
 class PublishBehaviour:
-    """Where the published folder is, how many versions are kept, and how full its disk may get."""
+    """Where the published folder is, what is kept of it, and how full its disk may get."""
 
     folder: Path
     keep_versions: int
+    keep_for_s: float
     floor_bytes: int
 
     @classmethod
@@ -156,7 +157,8 @@ class PublishBehaviour:
         if not settings.get("folder"):
             raise ConfigError("The publish service has no `folder` in its behaviour section.")
         floor_bytes = settings["free_space_floor_mb"] * 1_000_000
-        return cls(settings["folder"], settings["keep_versions"], floor_bytes)
+        keep_for_s = 60.0 * settings["keep_minutes"]
+        return cls(settings["folder"], settings["keep_versions"], keep_for_s, floor_bytes)
 
 
 def expected_health(settings: Mapping[str, Any], agent_config: str | None) -> Expected:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import logging
+from datetime import date
 
 from uploaderd.broker.job import Job
 from uploaderd.catalog.client import Catalog
 from uploaderd.config.settings import ServiceSettings
+from uploaderd.errors import MessageError
 from uploaderd.publishing import parquet
 from uploaderd.services.behaviour import PublishBehaviour
 
@@ -24,7 +26,7 @@ class PublishService:
         """Publishes, and answers with what was written.
 
         Raises:
-            MessageError: there is no dataset of that name.
+            MessageError: there is no dataset of that name, or no such day.
             CatalogError: the database cannot be reached.
             RepositoryError: the published folder cannot be written.
         """
@@ -33,7 +35,9 @@ class PublishService:
             self._behaviour.folder,
             complete=job.body.get("mode") == "complete",
             dataset=job.body.get("dataset", "all"),
+            since=_day(job.body.get("since")),
             keep=self._behaviour.keep_versions,
+            keep_for_s=self._behaviour.keep_for_s,
             floor_bytes=self._behaviour.floor_bytes,
             progress=job.beat,
         )
@@ -58,3 +62,11 @@ class PublishService:
     def close(self) -> None:
         """Closes the database connection."""
         self._catalog.close()
+
+
+def _day(text: str | None) -> date | None:
+    """A message's `since`. Raises MessageError if there is no such day."""
+    try:
+        return None if text is None else date.fromisoformat(text)
+    except ValueError as error:
+        raise MessageError(f"since: {text} is no day.", hint="Write it as 2026-11-30.") from error

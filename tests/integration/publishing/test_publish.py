@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import struct
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,8 @@ from uploaderd.catalog.rows import EPOCH, SiteRow
 from uploaderd.errors import MessageError
 from uploaderd.publishing import datasets, release
 from uploaderd.publishing.parquet import Published, publish
+
+MIGRATIONS = Path(__file__).parents[3] / "sql"
 
 
 def incremental(catalog: Catalog, folder: Path, **wishes: Any) -> Published:
@@ -248,3 +250,73 @@ def test_the_manifest_describes_every_file(catalog: Catalog, tmp_path: Path) -> 
     assert manifest["previous"] == first.version
     assert set(manifest["files"]) == set(inodes(tmp_path))
     assert manifest["rows"] == sum(entry["rows"] for entry in manifest["files"].values())
+
+
+def test_nothing_is_asked_of_sets_whose_tables_did_not_change(
+    catalog: Catalog, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fill(catalog)
+    first = incremental(catalog, tmp_path)
+    asked: list[str] = []
+    partitions = datasets.partitions
+
+    def listening(catalog: Catalog, chosen: Any, *rest: Any) -> Any:
+        asked.extend(each.name for each in chosen)
+        return partitions(catalog, chosen, *rest)
+
+    monkeypatch.setattr(datasets, "partitions", listening)
+    assert incremental(catalog, tmp_path).version == first.version
+    assert asked == []
+    catalog.insert("sites", [SiteRow("other", 1.0, 2.0, 3.0, 1)])
+    assert incremental(catalog, tmp_path).version != first.version
+    assert asked == ["sites", "measurements"]
+
+
+def test_a_file_that_is_gone_is_written_again_though_no_table_changed(
+    catalog: Catalog, tmp_path: Path
+) -> None:
+    fill(catalog)
+    incremental(catalog, tmp_path)
+    (tmp_path / "current" / "hosts" / "part.parquet").unlink()
+    catalog.insert("spectra", [spectrum(900)])
+    incremental(catalog, tmp_path)
+    assert (tmp_path / "current" / "hosts" / "part.parquet").exists()
+
+
+def test_what_a_table_holds_is_seen_anew_after_a_roll_back(
+    catalog: Catalog, tmp_path: Path
+) -> None:
+    fill(catalog)
+    incremental(catalog, tmp_path)
+    catalog.insert("spectra", [spectrum(900)])
+    newest = incremental(catalog, tmp_path)
+    release.roll_back(tmp_path)
+    assert incremental(catalog, tmp_path).rows == newest.rows
+
+
+def test_months_before_a_day_stay_as_they_are(catalog: Catalog, tmp_path: Path) -> None:
+    fill(catalog)
+    incremental(catalog, tmp_path)
+    before = inodes(tmp_path)
+    catalog.insert("spectra", [spectrum(900), spectrum(901, START.replace(month=3))])
+    incremental(catalog, tmp_path, dataset="spectra", since=date(2026, 2, 28))
+    march = "spectra/year=2026/month=03/part.parquet"
+    assert written_again(tmp_path, before) == {march}
+    incremental(catalog, tmp_path)
+    assert "spectra/year=2026/month=01/part.parquet" in written_again(tmp_path, before)
+    before = inodes(tmp_path)
+    publish(catalog, tmp_path, complete=True, dataset="files", since=date(2026, 3, 1))
+    months = {path for path in written_again(tmp_path, before) if "month=0" in path}
+    assert months
+    assert not any("month=01" in path or "month=02" in path for path in months)
+
+
+def test_the_manifest_tells_what_of_the_catalog_it_holds(catalog: Catalog, tmp_path: Path) -> None:
+    fill(catalog)
+    incremental(catalog, tmp_path)
+    manifest = json.loads((tmp_path / "current" / "manifest.json").read_text())
+    latest = max(int(path.name[:4]) for path in MIGRATIONS.glob("0*.sql"))
+    assert manifest["schema_version"] == latest
+    taken = catalog.query("SELECT max(ingested_at) AS at FROM spectra")[0]["at"]
+    assert datetime.fromisoformat(manifest["watermark"]["read_from"]) > taken
+    assert set(manifest["watermark"]["sets"]) == {each.name for each in datasets.DATASETS}

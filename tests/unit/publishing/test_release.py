@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -58,3 +59,20 @@ def test_a_folder_that_is_a_file_is_a_clear_error(tmp_path: Path) -> None:
     (tmp_path / "versions").write_text("not a folder")
     with pytest.raises(RepositoryError, match="cannot be written"):
         release.begin(tmp_path)
+
+
+def test_versions_that_somebody_may_still_read_are_kept(tmp_path: Path) -> None:
+    versions = [release.begin(tmp_path)]
+    release.finish(versions[0], {"previous": None}, keep=1, keep_for_s=60)
+    for _ in range(3):
+        versions.append(release.begin(tmp_path))
+        previous = {"previous": versions[-2].version}
+        release.finish(versions[-1], previous, keep=1, keep_for_s=60)
+    assert all(version.path.exists() for version in versions)
+    long_ago = versions[2].path.stat().st_mtime - 3600
+    for version in versions[:3]:
+        os.utime(version.path / release.MANIFEST, (long_ago, long_ago))
+    last = release.begin(tmp_path)
+    release.finish(last, {"previous": versions[-1].version}, keep=1, keep_for_s=60)
+    kept = {path.name for path in (tmp_path / "versions").iterdir()}
+    assert kept == {version.version for version in (*versions[2:], last)}
