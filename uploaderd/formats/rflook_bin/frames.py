@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import mmap
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
 import numpy as np
@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from uploaderd.formats.issues import IssueLog
 from uploaderd.formats.rflook_bin import common
+from uploaderd.formats.rflook_bin.inflating import GZIP_WINDOW, Raw, inflated
 from uploaderd.formats.rflook_bin.markers import BEGIN, END, marks
 
 GZIP: Final = b"\x1f\x8b\x08"
@@ -21,10 +22,6 @@ SERIALISED: Final = 64
 """Bytes before the payload of a serialised MATLAB array (v.2/1 and v.2/2)."""
 MAX_JSON: Final = 1 << 20
 MAX_POINTS: Final = 1 << 20
-SMALL: Final = 1 << 14
-"""Bytes of a stream that is inflated at once: deflate makes at most 1,032 times as many of them."""
-GZIP_WINDOW: Final = zlib.MAX_WBITS | 16
-"""What tells zlib to expect gzip's header and check its end."""
 ROWS: Final = 1024
 """Traces decoded at once."""
 
@@ -68,31 +65,14 @@ class File:
         """Bytes of a trace's levels and bearings."""
         return self.points * (self.stored.itemsize + 4 * self.bearings)
 
-    def payloads(
-        self, starts: NDArray[np.int64], ends: NDArray[np.int64]
-    ) -> Iterator[bytes | None]:
+    def payloads(self, starts: NDArray[np.int64], ends: NDArray[np.int64]) -> Iterator[Raw | None]:
         """Each block's inflated bytes, no more than a trace takes; `None` if they are damaged."""
         wanted = self.skipped + self.payload_size
         most, memory = wanted + SERIALISED, self.memory
         streams = (starts + self.head.itemsize).tolist()
         for start, end in zip(streams, ends.tolist(), strict=True):
-            try:
-                # One call is a tenth faster, but knows no limit: for streams that cannot grow much.
-                if end - start <= SMALL:
-                    raw = zlib.decompress(memory[start:end], GZIP_WINDOW, most)
-                else:
-                    raw = _inflated(memory[start:end], most)
-            except zlib.error:
-                yield None
-                continue
-            yield raw if wanted <= len(raw) <= most else None
-
-
-def _inflated(stream: bytes, most: int) -> bytes:
-    """A whole gzip stream of at most `most` bytes; nothing if it is longer. Raises zlib.error."""
-    inflater = zlib.decompressobj(GZIP_WINDOW)
-    raw = inflater.decompress(stream, most)
-    return raw if inflater.eof else b""
+            raw = inflated(memory[start:end], most)
+            yield raw if raw is not None and len(raw) >= wanted else None
 
 
 def opened(memory: mmap.mmap, version: str) -> File | None:
@@ -256,7 +236,7 @@ def stored_levels(
         yield at, levels, bearings
 
 
-def _rows(payloads: list[bytes], skipped: int, size: int) -> NDArray[np.uint8]:
+def _rows(payloads: Sequence[Raw], skipped: int, size: int) -> NDArray[np.uint8]:
     """`size` bytes of each payload after `skipped` ones: uint8 [n, size]."""
     length = len(payloads[0])
     if set(map(len, payloads)) != {length}:
