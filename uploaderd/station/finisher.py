@@ -81,7 +81,8 @@ class Finisher:
         while not last:
             batch = self._next_batch()
             last = batch[-1] is None
-            self._finish([task for task in batch if task is not None])
+            if tasks := [task for task in batch if task is not None]:
+                self._finish(tasks)
 
     def _next_batch(self) -> list[Complete | None]:
         """What there is by now, at least one; ends with None if nothing comes after it."""
