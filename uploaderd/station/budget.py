@@ -86,7 +86,7 @@ class InFlight:
             return most
         now = time.monotonic()
         with self._lock:
-            if self._waiting > self._most.total // 8:
+            if self._waiting > self._most.total // 16:
                 self._growth, self._grown_at = 1.0, now
             elif first * self._growth < most and now - self._grown_at > GROWS_EVERY_S:
                 self._growth, self._grown_at = self._growth * GROWTH, now

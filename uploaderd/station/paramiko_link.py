@@ -13,6 +13,7 @@ import logging
 import socket
 import threading
 import time
+import weakref
 from typing import Any
 
 import paramiko
@@ -26,6 +27,9 @@ from uploaderd.station.pipelined import SftpNonsense, check_kind
 WINDOW = 64 << 20
 PACKET = 256 << 10
 RECEIVED_AT_ONCE = 128 << 10
+RECEIVED_AT_LEAST = 32 << 10
+RECEIVING = 512 << 10
+"""Bytes of all sockets' buffers together, from the fifth socket on, as far as the least allows."""
 JOINED = 64 << 10
 """Small packets are joined up to this size."""
 CIPHERS = (
@@ -44,6 +48,9 @@ LOG_CHANNEL = "uploaderd.paramiko"
 logging.getLogger(LOG_CHANNEL).setLevel(logging.CRITICAL)
 
 
+_open: weakref.WeakSet[socket.socket] = weakref.WeakSet()
+
+
 class BufferedSocket(socket.socket):
     """A socket that asks the kernel for much and gives as much as is asked of it."""
 
@@ -52,7 +59,9 @@ class BufferedSocket(socket.socket):
         timeout = plain.gettimeout()
         super().__init__(plain.family, plain.type, plain.proto, plain.detach())
         self.settimeout(timeout)
-        self._buffer = bytearray(RECEIVED_AT_ONCE)
+        _open.add(self)
+        size = min(RECEIVED_AT_ONCE, max(RECEIVED_AT_LEAST, RECEIVING // len(_open)))
+        self._buffer = bytearray(size)
         self._view = memoryview(self._buffer)
         self._start = self._end = 0
 
