@@ -26,6 +26,7 @@ from tests.unit.zabbix.keys import ANSWER_KEYS, OWN_KEYS
 
 FOLDER = Path(__file__).parents[2] / "zabbix"
 INTERVAL = "4s"
+TARGET = "central"
 PATIENCE_S = 150
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
@@ -119,11 +120,22 @@ def watched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Watched]:
         here = ending.enter_context(site(folder))
         here.system.daemon_settings["http"] = {"enabled": True, "port": free_ports(1)[0]}
         here.system.configure()
+        add_target(here)
         config.write_text(json.dumps({"rabbitmq": broker_section(here)}))
         one_file(server.scripts / "uploaderd-zabbix-request")
         here.system.start_daemon()
         here.measure(2)
         yield operator(server, here)
+
+
+def add_target(here: Site) -> None:
+    """A server that the catalog is sent to, and that is not there."""
+    service = json.loads((here.system.services / "publish.json").read_text())
+    place = {"kind": "rest", "sender": "north", "url": f"http://127.0.0.1:{free_ports(1)[0]}"}
+    service |= {"service": "send"}
+    service["behaviour"] = {**place, "outbox": str(here.system.folder / "outbox")}
+    service["rabbitmq"] |= {"queue": TARGET, "bindings": ["catalog.send"]}
+    (here.system.services / f"{TARGET}.json").write_text(json.dumps(service))
 
 
 def broker_section(here: Site) -> dict[str, Any]:
@@ -227,6 +239,19 @@ def test_a_dead_letter_fires_a_trigger(watched: Watched) -> None:
     )
     tags = watched.await_problem(watched.daemon, "host-request has dead letters")
     assert tags == {"scope": "data"}
+
+
+def test_a_target_that_fails_its_check_fires_a_trigger(watched: Watched) -> None:
+    state = f"uploaderd.daemon.target.state[{TARGET}]"
+    watched.await_values(watched.daemon, {state})
+    check = {"routing_key": "catalog.send", "payload_encoding": "string"}
+    payload = json.dumps({"mode": "check", "target": TARGET})
+    watched.site.system.broker.api(
+        "POST", "exchanges/%2F/uploaderd/publish", {**check, "payload": payload, "properties": {}}
+    )
+    tags = watched.await_problem(watched.daemon, f"The target {TARGET} cannot be sent to")
+    assert tags["scope"] == "availability"
+    assert watched.values(watched.daemon)[state] == "bad"
 
 
 def test_a_stale_halt_flag_fires_a_trigger(watched: Watched) -> None:

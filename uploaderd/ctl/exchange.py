@@ -69,6 +69,7 @@ def _send(arguments: argparse.Namespace) -> int:
 
 def _status(arguments: argparse.Namespace) -> int:
     from uploaderd.errors import UploaderError
+    from uploaderd.exchange import checks
     from uploaderd.services import send
 
     answers: list[dict[str, Any]] = []
@@ -86,21 +87,11 @@ def _status(arguments: argparse.Namespace) -> int:
             }
         except UploaderError as error:
             told |= {"ok": False, "sequence": -1, "outcome": "unknown", "text": str(error)}
-        told["check"] = _last_check(service)
+        told["check"] = checks.last(service.behaviour["outbox"], service.name)
         answers.append(told)
     lines = [f"{a['target']}: export {a['sequence']}, {a['outcome']} {a['text']}" for a in answers]
     _say(arguments, {"targets": answers}, lines)
     return 0 if all(answer["ok"] for answer in answers) else 1
-
-
-def _last_check(service: ServiceSettings) -> dict[str, Any]:
-    """What the scheduled check found last; empty if there was none."""
-    place = service.behaviour["outbox"] / f"{service.name}.state.json"
-    try:
-        found: dict[str, Any] = json.loads(place.read_text("utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return found
 
 
 def _check(arguments: argparse.Namespace) -> int:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Mapping
 from functools import partial
@@ -14,15 +13,14 @@ from uploaderd.broker.job import Job
 from uploaderd.catalog.client import Catalog
 from uploaderd.config.settings import DatabaseSettings, ServiceSettings
 from uploaderd.errors import ConfigError
-from uploaderd.exchange import media
+from uploaderd.exchange import checks, media
 from uploaderd.exchange.clickhouse_target import ClickHouseTarget
 from uploaderd.exchange.export import Manifest
 from uploaderd.exchange.rest_target import RestTarget
 from uploaderd.exchange.sending import Plan, Sent, send
 from uploaderd.exchange.sftp_target import SftpTarget
-from uploaderd.exchange.target import Finding, Target
+from uploaderd.exchange.target import Target
 from uploaderd.exchange.watermark import LOAD_ORDER
-from uploaderd.repository.placement import make_folder, unwritable, write_text
 from uploaderd.station import slots
 from uploaderd.station.access import Access, Timeouts
 
@@ -68,8 +66,7 @@ class SendService:
         wrong = [one for one in findings if not one.ok]
         state = "bad" if wrong else "good"
         text = "; ".join(one.text for one in wrong or findings)
-        place = self._settings["outbox"] / f"{self._name}.state.json"
-        before = remember(place, state, text, findings)
+        before = checks.record(self._settings["outbox"], self._name, state, text, findings)
         log.info("%s is %s: %s", self._name, state, text)
         if before != state and (wrong or before):
             severity = "error" if wrong else "info"
@@ -170,23 +167,3 @@ def answer(name: str, done: Sent) -> dict[str, Any]:
         "confirmed": done.receipt.sequence,
         "confirmed_at": done.receipt.at.isoformat() if done.receipt.sequence else "N/A",
     }
-
-
-def remember(place: Path, state: str, text: str, findings: list[Finding]) -> str:
-    """Writes a target's state for monitoring; gives the state before, or empty text.
-
-    Raises RepositoryError.
-    """
-    try:
-        make_folder(place.parent)
-        before: dict[str, Any] = json.loads(place.read_text("utf-8"))
-    except (FileNotFoundError, ValueError):
-        before = {}
-    except OSError as error:
-        raise unwritable(place, error) from error
-    now = clock.seconds()
-    since = before.get("since", now) if before.get("state") == state else now
-    steps = [vars(one) for one in findings]
-    values = {"state": state, "text": text, "since": since, "at": now, "steps": steps}
-    write_text(place, json.dumps(values, indent=1) + "\n")
-    return str(before.get("state", ""))

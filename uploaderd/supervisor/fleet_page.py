@@ -1,14 +1,15 @@
-"""`/stations.json`: all stations as the catalog knows them, asked for when somebody looks."""
+"""`/stations.json`: stations as the catalog knows them, and targets, asked when somebody looks."""
 
 from __future__ import annotations
 
 import dataclasses
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from uploaderd.errors import CatalogError
+from uploaderd.exchange import checks
 from uploaderd.supervisor.plan import Plan
 
 FRESH_S = 10.0
@@ -25,11 +26,28 @@ class FleetPage:
         self._page: dict[str, Any] = {"time": 0.0}
 
     def __call__(self) -> dict[str, Any]:
-        """`time`, `catalog_error` (empty: none), `stations`, `errors` and `growth_bytes_a_day`."""
+        """`time`, `catalog_error` (empty: none), `stations`, `errors`, `growth_bytes_a_day`, and
+        `targets`."""
         with self._lock:
             if time.time() - self._page["time"] > FRESH_S:
-                self._page = {"time": time.time(), **_asked(self._plan())}
+                plan = self._plan()
+                targets = list(_targets(plan))
+                self._page = {"time": time.time(), **_asked(plan), "targets": targets}
             return self._page
+
+
+def _targets(plan: Plan) -> Iterator[dict[str, Any]]:
+    """What the last check of each server that is sent to found: those services have an outbox."""
+    for name, job in sorted(plan.jobs.items()):
+        if outbox := job.settings.behaviour.get("outbox"):
+            found = checks.last(outbox, name)
+            yield {
+                "target": name,
+                "state": found.get("state", "unknown"),
+                "text": found.get("text", "not checked yet"),
+                "since": found.get("since"),
+                "at": found.get("at"),
+            }
 
 
 def _asked(plan: Plan) -> dict[str, Any]:
