@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -22,8 +22,6 @@ UNKNOWN = "__HIVE_DEFAULT_PARTITION__"
 
 
 _MONTH = re.compile(r"/year=(\d+)/month=(\d\d)/")
-_LAST_MS = 9_000_000_000_000
-"""In the year 2255, which the catalog's times still reach."""
 
 
 @dataclass(frozen=True)
@@ -46,14 +44,18 @@ class Dataset:
     """Further columns: name here, table, name there."""
     month: str = ""
     """Expression that gives a row's partition as yyyymm, 0 if unknown; empty: one partition."""
+    partition: str = ""
+    """Expression that the first table is partitioned by, if those are the set's months."""
     span: str = "1"
     """Condition that a row lies between `%(start_ms)s` and `%(stop_ms)s`, milliseconds since 1970,
     in terms of the table's keys: the database then reads that month only."""
 
-    def stays(self, path: str, since: int) -> bool:
-        """Whether a file of the set is none of a month from `since` (yyyymm) on."""
-        month = _MONTH.search(path)
-        return bool(self.month) and (month is None or int(month[1] + month[2]) < since)
+    def month_of(self, path: str) -> int | None:
+        """The month (yyyymm) of a file of the set; 0: of rows without a time; None: no months."""
+        if not self.month:
+            return None
+        found = _MONTH.search(path)
+        return int(found[1] + found[2]) if found else 0
 
     @property
     def month_sql(self) -> str:
@@ -119,12 +121,13 @@ class Partition:
         stop = datetime(year + month // 12, month % 12 + 1, 1, tzinfo=UTC)
         return {
             "month": self.month,
-            "start_ms": _begin_ms(self.month or 197001),
+            "start_ms": begin_ms(self.month or 197001),
             "stop_ms": int(stop.timestamp()) * 1000,
         }
 
 
-def _begin_ms(month: int) -> int:
+def begin_ms(month: int) -> int:
+    """When a month (yyyymm) begins, in milliseconds since 1970."""
     year, number = divmod(month, 100)
     return int(datetime(year, number, 1, tzinfo=UTC).timestamp()) * 1000
 
@@ -155,6 +158,7 @@ DATASETS = (
         "spectra_now",
         ("spectra",),
         month=SPECTRA_MONTH,
+        partition="toYYYYMM(time_start)",
         span=SPECTRA_SPAN,
     ),
     Dataset(
@@ -183,6 +187,7 @@ DATASETS = (
             ("district", "sites", "district"),
         ),
         month=SPECTRA_MONTH,
+        partition="toYYYYMM(time_start)",
         span=SPECTRA_SPAN,
     ),
 )
@@ -214,72 +219,6 @@ def columns(catalog: Catalog) -> dict[str, tuple[Column, ...]]:
             own.append(Column(name, column.kind, column.comment))
         described[dataset.name] = tuple(own)
     return described
-
-
-def schema_version(catalog: Catalog) -> int:
-    """The number of the database's last migration."""
-    found = catalog.query("SELECT max(number) AS number FROM migrations")
-    return int(found[0]["number"])
-
-
-def watermarks(
-    catalog: Catalog, datasets: Sequence[Dataset], columns: Mapping[str, Sequence[Column]]
-) -> dict[str, str]:
-    """A mark of each set that changes with every insert, removal and merge; one query.
-
-    It is made of the hashes of the tables' parts, which never change themselves. Sets whose tables
-    have no parts of their own, as those of a cluster, have no mark.
-    """
-    found = catalog.query(
-        "SELECT t.name AS table, p.parts AS parts FROM system.tables AS t LEFT JOIN"
-        " (SELECT table, sum(cityHash64(name, hash_of_all_files)) AS parts FROM system.parts"
-        " WHERE active AND database = currentDatabase() GROUP BY table) AS p ON p.table = t.name"
-        " WHERE t.database = currentDatabase() AND t.engine LIKE '%MergeTree'"
-    )
-    parts = {row["table"]: row["parts"] for row in found}
-    return {
-        dataset.name: digest(
-            0,
-            sum((n + 1) * parts[t] for n, t in enumerate(dataset.tables)),
-            dataset,
-            columns[dataset.name],
-        )
-        for dataset in datasets
-        if parts.keys() >= set(dataset.tables)
-    }
-
-
-def partitions(
-    catalog: Catalog,
-    datasets: Sequence[Dataset],
-    columns: Mapping[str, Sequence[Column]],
-    since: int | None = None,
-) -> list[Partition]:
-    """What the database holds now, in the order of the sets and months; one query.
-
-    With `since` (yyyymm) only of months from that one on.
-    """
-    by_name = {dataset.name: dataset for dataset in datasets}
-    parts = (
-        f"SELECT '{dataset.name}' AS dataset, {dataset.month_sql} AS month, count() AS rows,"
-        f" sum({dataset.hash_sql}) AS hashes FROM {dataset.source}"
-        f"{f' WHERE {dataset.span}' if since else ''} GROUP BY month"
-        for dataset in datasets
-    )
-    times = {"start_ms": _begin_ms(since), "stop_ms": _LAST_MS} if since else {}
-    found = catalog.query(" UNION ALL ".join(parts), times) if by_name else []
-    made = [
-        Partition(
-            by_name[row["dataset"]],
-            row["month"],
-            row["rows"],
-            digest(row["rows"], row["hashes"], by_name[row["dataset"]], columns[row["dataset"]]),
-        )
-        for row in found
-        if row["rows"]
-    ]
-    names = list(by_name)
-    return sorted(made, key=lambda part: (names.index(part.dataset.name), part.month))
 
 
 def digest(rows: int, hashes: int, dataset: Dataset, columns: Sequence[Column]) -> str:

@@ -20,7 +20,7 @@ from typing import Any
 from uploaderd import __version__, clock
 from uploaderd.catalog.client import Catalog
 from uploaderd.errors import RepositoryError
-from uploaderd.publishing import datasets, files, plan, release, resume
+from uploaderd.publishing import datasets, files, holdings, plan, release, resume
 from uploaderd.publishing.ahead import read_ahead
 from uploaderd.publishing.datasets import Partition
 from uploaderd.publishing.plan import Plan
@@ -82,7 +82,7 @@ def publish(
 
         try:
             made = _written(catalog, folder, new, todo, check)
-            manifest = _manifest(new, made, todo, datasets.schema_version(catalog))
+            manifest = _manifest(new, made, todo, holdings.schema_version(catalog))
             release.finish(new, manifest, keep=keep, keep_for_s=keep_for_s)
         except RepositoryError:
             # A full disk gets its room back at once; of all else, the next run makes use.

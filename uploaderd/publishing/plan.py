@@ -10,9 +10,10 @@ from typing import Any
 
 from uploaderd import clock
 from uploaderd.catalog.client import Catalog
-from uploaderd.publishing import datasets, release
+from uploaderd.publishing import datasets, holdings, release
 from uploaderd.publishing.columns import Column
 from uploaderd.publishing.datasets import Dataset, Partition
+from uploaderd.publishing.holdings import Asked, Marks
 
 Entries = Mapping[str, Any]
 """Files of a manifest, by path."""
@@ -33,7 +34,7 @@ class Plan:
     """What is published of these; nothing if all is to be written again."""
     others: Entries
     """Files that stay as they are."""
-    watermarks: dict[str, str]
+    watermarks: dict[str, Marks]
     """What the database held of each set before it was asked; none of sets that were not asked
     whole."""
 
@@ -54,7 +55,7 @@ class Plan:
 def make(
     catalog: Catalog, folder: Path, chosen: Sequence[Dataset], *, complete: bool, since: date | None
 ) -> Plan:
-    """Compares. Sets whose tables are as they were seen last are not asked, unless `complete`.
+    """Compares. What is as it was seen last, is not asked again, unless `complete`.
 
     Raises:
         CatalogError: the database cannot be reached.
@@ -65,24 +66,27 @@ def make(
     before: Entries = last["files"] if last else {}
     seen = release.seen(folder)
     columns = datasets.columns(catalog)
-    marks = datasets.watermarks(catalog, chosen, columns)
-    same = {name for name, mark in marks.items() if seen.get(name) == mark}
+    marks = holdings.watermarks(catalog, chosen, columns)
     gone = {_set_of(path) for path in before if not (folder / "current" / path).exists()}
-    asked = [each for each in chosen if complete or each.name not in same - gone]
-    month = since.year * 100 + since.month if since else None
-    wanted = datasets.partitions(catalog, asked, columns, month)
-    by_name = {each.name: each for each in asked}
+    first = since.year * 100 + since.month if since else 0
+
+    def in_question(dataset: Dataset) -> Asked:
+        whole = complete or dataset.name in gone or dataset.name not in marks
+        changed = holdings.changed(dataset, marks.get(dataset.name, {}), seen.get(dataset.name, {}))
+        return Asked(dataset, first, None if whole else changed)
+
+    every = map(in_question, chosen)
+    asked = [each for each in every if each.partitions is None or each.partitions]
+    wanted = holdings.partitions(catalog, asked, columns)
+    by_name = {each.dataset.name: each for each in asked}
 
     def stays(path: str) -> bool:
-        dataset = by_name.get(_set_of(path))
-        return dataset is None or (month is not None and dataset.stays(path, month))
+        return (each := by_name.get(_set_of(path))) is None or not each.covers(path)
 
     others = {path: entry for path, entry in before.items() if stays(path)}
     known = {} if complete else {path: before[path] for path in before.keys() - others.keys()}
-    watermarks = {**seen, **marks}
-    if month:
-        for each in asked:
-            watermarks.pop(each.name, None)
+    half = by_name if since else {}
+    watermarks = {name: each for name, each in {**seen, **marks}.items() if name not in half}
     return Plan(read_from, last, columns, wanted, known, others, watermarks)
 
 

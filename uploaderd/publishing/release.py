@@ -19,7 +19,7 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import pairwise
@@ -243,7 +243,7 @@ def _outlived(folder: Path, keep: int, before: float) -> Iterator[Path]:
             yield old
 
 
-def seen(folder: Path) -> dict[str, str]:
+def seen(folder: Path) -> dict[str, dict[str, str]]:
     """The watermarks that `note_seen` noted of the version that is current; else none."""
     try:
         noted = json.loads((folder / SEEN).read_text("utf-8"))
@@ -255,7 +255,7 @@ def seen(folder: Path) -> dict[str, str]:
     return dict(noted["watermarks"]) if current.name == noted["version"] else {}
 
 
-def note_seen(folder: Path, version: str, watermarks: dict[str, str]) -> None:
+def note_seen(folder: Path, version: str, watermarks: Mapping[str, Mapping[str, str]]) -> None:
     """Notes what the database held when it was found that it holds what the version does.
 
     It may get lost: then everything is looked at again. Raises RepositoryError if the folder cannot

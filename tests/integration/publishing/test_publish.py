@@ -18,7 +18,7 @@ from tests.integration.publishing.rows import START, file, fill, sha256, spectru
 from uploaderd.catalog import Catalog
 from uploaderd.catalog.rows import EPOCH, SiteRow
 from uploaderd.errors import MessageError
-from uploaderd.publishing import datasets, release
+from uploaderd.publishing import datasets, holdings, release
 from uploaderd.publishing.parquet import Published, publish
 
 MIGRATIONS = Path(__file__).parents[3] / "sql"
@@ -257,19 +257,40 @@ def test_nothing_is_asked_of_sets_whose_tables_did_not_change(
 ) -> None:
     fill(catalog)
     first = incremental(catalog, tmp_path)
-    asked: list[str] = []
-    partitions = datasets.partitions
+    asked: list[tuple[str, frozenset[int] | None]] = []
+    partitions = holdings.partitions
 
-    def listening(catalog: Catalog, chosen: Any, *rest: Any) -> Any:
-        asked.extend(each.name for each in chosen)
-        return partitions(catalog, chosen, *rest)
+    def listening(catalog: Catalog, sets: list[holdings.Asked], *rest: Any) -> Any:
+        asked.extend((each.dataset.name, each.partitions) for each in sets)
+        return partitions(catalog, sets, *rest)
 
-    monkeypatch.setattr(datasets, "partitions", listening)
+    monkeypatch.setattr(holdings, "partitions", listening)
     assert incremental(catalog, tmp_path).version == first.version
     assert asked == []
-    catalog.insert("sites", [SiteRow("other", 1.0, 2.0, 3.0, 1)])
+    catalog.insert("spectra", [spectrum(900, START.replace(month=2))])
     assert incremental(catalog, tmp_path).version != first.version
-    assert asked == ["sites", "measurements"]
+    february = frozenset({202602})
+    assert asked == [("spectra", february), ("measurements", february)]
+    catalog.insert("sites", [SiteRow("site", -12.8, -38.4, 8.0, 2, name="Bahia", state="BA")])
+    incremental(catalog, tmp_path)
+    months = frozenset({202601, 202602, 202603})
+    assert asked[2:] == [("sites", None), ("measurements", months)]
+    assert set(read(tmp_path, "measurements")["site_name"].to_pylist()) >= {"Bahia"}
+
+
+def test_a_month_that_is_dropped_and_rows_without_a_time_are_seen(
+    catalog: Catalog, tmp_path: Path
+) -> None:
+    fill(catalog)
+    incremental(catalog, tmp_path)
+    catalog.insert("spectra", [spectrum(900, EPOCH)])
+    incremental(catalog, tmp_path)
+    assert None in read(tmp_path, "spectra")["year"].to_pylist()
+    catalog.execute("ALTER TABLE spectra DROP PARTITION 202602")
+    catalog.execute("ALTER TABLE spectra DROP PARTITION 197001")
+    incremental(catalog, tmp_path)
+    assert set(read(tmp_path, "spectra")["month"].to_pylist()) == {1, 3}
+    assert set(read(tmp_path, "measurements")["month"].to_pylist()) == {1, 3}
 
 
 def test_a_file_that_is_gone_is_written_again_though_no_table_changed(
