@@ -14,11 +14,13 @@ import pyarrow.dataset as pads
 import pytest
 
 from tests.integration.publishing.rows import START, fill, spectrum
+from uploaderd import crash_points
 from uploaderd.catalog import Catalog
 from uploaderd.errors import CatalogError, RepositoryError
 from uploaderd.publishing import files, release
 from uploaderd.publishing.parquet import publish
 
+TIMES = ("before", "after")
 PUBLISHER = """
 import os, resource, signal, sys
 from pathlib import Path
@@ -85,6 +87,35 @@ def test_a_killed_publication_leaves_the_old_version_and_the_next_cleans_up(
     assert kept(tmp_path) == [first.version, second.version]
     assert rows(tmp_path) == 61
     assert not list(release.verify(tmp_path, second.version, files.rows_of))
+
+
+def test_a_publication_may_end_at_every_step(
+    catalog: Catalog, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Killed(BaseException):
+        """Stands for the end of the process."""
+
+    fill(catalog)
+    publish(catalog, tmp_path, complete=False)
+    steps = [f"{step}:{when}" for step in ("manifest", "current-version") for when in TIMES]
+    for number, point in enumerate(steps, 1):
+        catalog.insert("spectra", [spectrum(900 + number)])
+
+        def reached(name: str, point: str = point) -> None:
+            if name == point:
+                raise Killed
+
+        monkeypatch.setattr(crash_points, "reached", reached)
+        with pytest.raises(Killed):
+            publish(catalog, tmp_path, complete=False)
+        seen = release.current_manifest(tmp_path)
+        assert seen is not None
+        assert not list(release.verify(tmp_path, seen["version"], files.rows_of))
+        assert rows(tmp_path) == 59 + number + (point == "current-version:after")
+        monkeypatch.undo()
+        done = publish(catalog, tmp_path, complete=False)
+        assert rows(tmp_path) == 60 + number
+        assert not list(release.verify(tmp_path, done.version, files.rows_of))
 
 
 def test_an_interrupted_publication_goes_on_where_it_was(catalog: Catalog, tmp_path: Path) -> None:
