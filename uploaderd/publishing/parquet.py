@@ -26,8 +26,8 @@ from uploaderd.publishing.datasets import Partition
 from uploaderd.publishing.plan import Plan
 from uploaderd.repository.placement import unwritable
 
-BLOCKS_AHEAD = 4
-"""Blocks that may wait for the writer: some 8 MB."""
+BLOCKS_AHEAD = 16
+"""Blocks that may wait for the writer, some 32 MB: the next partition is being sorted meanwhile."""
 
 
 @dataclass(frozen=True)
