@@ -58,6 +58,44 @@ SELECT host, concat(lower(hex(toUInt32(at))), lower(substring(hex(MD5(toString(n
     bitShiftLeft(toUInt64({rank}), 61) + toUInt64(at) * 1000000000
 FROM numbers({first}, {count}) {blocks}
 """
+_LEDGER = """
+INSERT INTO files (host_id, file_id, remote_path, size, mtime_ns, stage, host_uid, sha256, verified,
+    format, path, error_code, error_text, spectra, fetched_at, processed_at, version)
+WITH number AS file, file % 400 AS place, intDiv(file, 400) AS turn, cityHash64(file) AS chance,
+    chance % 200 = 0 AS bad, chance % 500 = 1 AND file > 40000 AS again,
+    toDateTime64('2025-01-01 00:00:00', 3, 'UTC')
+        + toIntervalMillisecond(turn * 900000 + chance % 20000) AS start,
+    toUInt32(toUnixTimestamp(start)) AS at
+SELECT 10000 + place,
+    concat(lower(hex(at)), lower(substring(hex(MD5(toString(file))), 1, 24))),
+    concat('/mnt/internal/data/rfeye_', toString(at), '.bin'), 1000000 + chance % 90000,
+    toInt64(at) * 1000000000, if(bad, 'trashed', 'processed'),
+    concat('rfeye', leftPad(toString(2000 + place), 6, '0')),
+    lower(hex(SHA256(toString(if(again, file - 40000, file))))), 'sha256-remote',
+    if(bad, '', 'crfs_bin'),
+    concat(if(bad, 'trash', '2025/ba/site'), '/rfeye_', toString(at), '.bin'),
+    multiIf(bad, ['truncated', 'bad_header', 'no_spectra'][1 + chance % 3], chance % 100 = 3,
+        'bad_block', ''),
+    if(bad, 'The file ends too early.', ''), if(bad, 0, 6),
+    start + toIntervalSecond(920), start + toIntervalMillisecond(930000 + chance % 60000),
+    bitShiftLeft(toUInt64(2), 61) + toUInt64(at + 960) * 1000000000
+FROM numbers({first}, {count}) {blocks}
+"""
+_EVENTS = """
+INSERT INTO host_events (host_id, event, outcome, code, text, files, duration_s, host_uid,
+    message_id, at)
+WITH intDiv(number, 400) AS turn, number % 400 AS place, cityHash64(number, 2) AS chance,
+    chance % 50 = 0 AS bad, turn % 5 = 4 AS backup
+SELECT 10000 + place,
+    multiIf(not backup, 'host_check', bad, 'backup_waiting', 'backup_done'),
+    if(bad, 'error', 'ok'),
+    if(bad, ['unreachable', 'timeout', 'authentication', 'catalog'][1 + chance % 4], ''),
+    if(bad, 'The station does not answer.', ''), if(backup, 4, 0), chance % 100 / 10,
+    concat('rfeye', leftPad(toString(2000 + place), 6, '0')), hex(chance),
+    toDateTime64('2025-01-01 00:00:00', 3, 'UTC')
+        + toIntervalMillisecond(turn * 720000 + chance % 20000)
+FROM numbers({first}, {count}) {blocks}
+"""
 
 
 def spectra(catalog: Catalog, rows: int, *, first: int = 0, profiles: bool = False) -> None:
@@ -66,6 +104,16 @@ def spectra(catalog: Catalog, rows: int, *, first: int = 0, profiles: bool = Fal
         count = min(STEP, first + rows - start)
         profile = _PROFILE if profiles else "[]"
         catalog.execute(_SPECTRA.format(first=start, count=count, profile=profile, blocks=_BLOCKS))
+
+
+def ledger(catalog: Catalog, files: int, *, first: int = 0) -> None:
+    """Adds the files `first` to `files` whose spectra `spectra` makes, and as many events and a
+    quarter: of the files one in 200 is trashed and one in 500 has the content of an older one."""
+    for start in range(first, files, STEP):
+        count = min(STEP, files - start)
+        catalog.execute(_LEDGER.format(first=start, count=count, blocks=_BLOCKS))
+        events = {"first": start * 5 // 4, "count": (start + count) * 5 // 4 - start * 5 // 4}
+        catalog.execute(_EVENTS.format(**events, blocks=_BLOCKS))
 
 
 def files(

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import functools
+import multiprocessing
 import random
 import statistics
 import tempfile
@@ -28,9 +29,12 @@ from uploaderd.catalog import Catalog, cookbook
 from uploaderd.catalog.migrate import migrate
 from uploaderd.catalog.rows import SpectrumRow
 from uploaderd.catalog.status import host_status
+from uploaderd.config.settings import DatabaseSettings
 
 BLOCK = 100_000
 ROUNDS = 5
+REPEATED = 3
+"""Inserts of the rows by a process, so that its start does not count."""
 STATION_FILES = 1_000_000
 MONITORED = 7
 """The station whose status is asked for."""
@@ -97,12 +101,30 @@ def _writer(catalog: Catalog) -> Iterator[dict[str, Any]]:
                 list(pool.map(lambda one: one.insert_columns("spectra", plain, arrays),
                               (catalog, other)))  # fmt: skip
 
+        def processes() -> None:
+            fork = multiprocessing.get_context("fork").Process
+            begun = [fork(target=_fresh, args=(settings, rows)) for _ in range(2)]
+            for one in begun:
+                one.start()
+            for one in begun:
+                one.join()
+                assert one.exitcode == 0, "a writer has failed"
+
         ours, driver = _turns(lambda: catalog.insert("spectra", rows), of_lists)
         yield _result("rows through group commit", ours, driver, "driver, columns of objects")
+        two, _ = _turns(processes, lambda: None)
+        yield _result("rows, two processes", 2 * REPEATED * two, 200_000, "goal")
         ours, driver = _turns(lambda: catalog.insert_columns("spectra", plain, arrays), of_arrays)
         yield _result("NumPy columns", ours, driver, "driver, NumPy columns")
         two, _ = _turns(both, lambda: None)
         yield _result("NumPy columns, two writers", 2 * two, 200_000, "goal")
+
+
+def _fresh(settings: DatabaseSettings, rows: Sequence[SpectrumRow]) -> None:
+    """Inserts the rows over a connection of its own, as each service process does."""
+    with Catalog(settings) as catalog:
+        for _ in range(REPEATED):
+            catalog.insert("spectra", rows)
 
 
 def _array(kind: str, values: Sequence[Any]) -> Any:

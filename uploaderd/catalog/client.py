@@ -8,15 +8,12 @@ import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import fields
-from datetime import timedelta
 from typing import TYPE_CHECKING, Any, TypeVar
 
-import clickhouse_driver
 from clickhouse_driver import errors
 
-from uploaderd.catalog import pinned
+from uploaderd.catalog import native, pinned
 from uploaderd.catalog.group_commit import GroupCommit
-from uploaderd.catalog.rows import EPOCH
 from uploaderd.config.settings import DatabaseSettings
 from uploaderd.errors import CatalogError, Disposition
 
@@ -64,9 +61,9 @@ class Catalog:
         self._lock = threading.Lock()
         self._door = threading.Lock()
         self._groups: dict[str, GroupCommit] = {}
-        self._ticks: dict[str, dict[str, timedelta]] = {}
+        self._types: dict[str, dict[str, str]] = {}
         self._verified = False
-        self._client = clickhouse_driver.Client(
+        self._client = native.BlockClient(
             host=settings.host,
             port=settings.port,
             database=settings.database,
@@ -141,23 +138,25 @@ class Catalog:
         self._groups[table].insert(rows)
 
     def _insert_block(self, table: str, rows: Sequence[DataclassInstance]) -> None:
-        names = [f.name for f in fields(rows[0])]
-        columns = [list(map(operator.attrgetter(name), rows)) for name in names]
-        ticks = self._ticks_of(table)
-        for place, name in enumerate(names):
-            if name in ticks:
-                columns[place] = [(one - EPOCH) // ticks[name] for one in columns[place]]
-        self.insert_columns(table, names, columns)
+        types = self._types_of(table)
+        names = [field.name for field in fields(rows[0])]
+        columns = []
+        for name in names:
+            values = list(map(operator.attrgetter(name), rows))
+            try:
+                columns.append((name, types[name], native.encoded(types[name], values)))
+            except (TypeError, ValueError, OverflowError, LookupError) as error:
+                raise Refused(f"{table}.{name} does not take what a row has: {error}.") from error
+        sql = _insertion(table, names)
+        block = native.Block(len(rows), tuple(columns))
+        self._guarded(lambda: self._client.execute(sql, block, columnar=True))
 
-    def _ticks_of(self, table: str) -> dict[str, timedelta]:
-        """Columns of times and the unit that they count: the driver asks for zones first."""
-        if not self._ticks.get(table):
-            self._ticks[table] = {
-                name: timedelta(microseconds=10 ** (6 - int(kind[11])))
-                for name, kind, _ in self.columns(table)
-                if kind.startswith("DateTime64(") and int(kind[11]) <= 6
-            }
-        return self._ticks[table]
+    def _types_of(self, table: str) -> dict[str, str]:
+        """The types of the columns, asked for once."""
+        if table not in self._types:
+            found = self.query(f"DESCRIBE TABLE {table}")
+            self._types[table] = {row["name"]: row["type"] for row in found}
+        return self._types[table]
 
     def insert_columns(self, table: str, names: Sequence[str], columns: Sequence[Any]) -> None:
         """Inserts whole columns, sequences of one length, in one block.
@@ -165,8 +164,7 @@ class Catalog:
         If they are NumPy arrays (texts of type object, times `datetime64[ns]` in UTC), all of them,
         no Python object is made for a number or a time: six times as fast. That needs pandas.
         """
-        listed = ", ".join(f"`{name}`" for name in names)
-        sql = f"INSERT INTO {table} ({listed}) VALUES"
+        sql = _insertion(table, names)
         wishes = {
             "insert_block_size": 10_000_000,
             "use_numpy": bool(columns) and all(map(_is_array, columns)),
@@ -230,6 +228,11 @@ class Catalog:
                 said, hint="Change the profile of the user, or the table (docs/schema.md)."
             )
         self._verified = True
+
+
+def _insertion(table: str, names: Sequence[str]) -> str:
+    listed = ", ".join(f"`{name}`" for name in names)
+    return f"INSERT INTO {table} ({listed}) VALUES"
 
 
 def _is_array(column: object) -> bool:

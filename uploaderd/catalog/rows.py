@@ -99,7 +99,7 @@ class FileRow:
         object.__setattr__(self, "version", _RANKS[self.stage] * (TIME_BITS + 1) + time_ns)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class SpectrumRow:
     """One flow of one file; the newest `ingested_at` counts. Levels are in `unit`."""
 
