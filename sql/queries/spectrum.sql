@@ -6,7 +6,7 @@
 -- :station text % station, LIKE pattern
 -- :low int 0 Hz, lower edge
 -- :high int 1000000000000 Hz, upper edge
--- :spectrum_id text % id of one spectrum, LIKE pattern
+-- :spectrum_id text % id of one spectrum; %: all
 SELECT station, unit, freq_start, freq_stop, toUInt64(middle) AS frequency, round(low / 10, 1) AS lowest,
        round(total / weight / 10, 1) AS mean, round(half / weight / 10, 1) AS p50,
        round(most / weight / 10, 1) AS p90, round(high / 10, 1) AS highest, toUInt64(weight) AS samples
@@ -26,7 +26,8 @@ FROM (
       AND time_start >= parseDateTime64BestEffort(%(since)s, 3, 'UTC') - INTERVAL 31 DAY
       AND station LIKE %(station)s
       AND freq_start <= %(high)s AND freq_stop >= %(low)s
-      AND spectrum_id LIKE %(spectrum_id)s AND notEmpty(profile_p50)
+      AND (%(spectrum_id)s = '%%' OR left(spectrum_id, 24) = left(%(spectrum_id)s, 24) AND spectrum_id = %(spectrum_id)s)
+      AND notEmpty(profile_p50)
     GROUP BY station, unit, freq_start, freq_stop, points, bins
 )
 ARRAY JOIN middles AS middle, lows AS low, highs AS high, totals AS total, halves AS half, mosts AS most,

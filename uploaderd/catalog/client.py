@@ -115,10 +115,11 @@ class Catalog:
                 yield batch
 
     def columns(self, table: str) -> list[tuple[str, str, str]]:
-        """Name, type and comment of a table's columns, in their order."""
+        """Name, type and comment of a table's columns that are written, in their order."""
         found = self.query(
             "SELECT name, type, comment FROM system.columns"
-            " WHERE database = currentDatabase() AND table = %(table)s ORDER BY position",
+            " WHERE database = currentDatabase() AND table = %(table)s"
+            " AND default_kind != 'MATERIALIZED' ORDER BY position",
             {"table": table},
         )
         return [(row["name"], row["type"], row["comment"]) for row in found]

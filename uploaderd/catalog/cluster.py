@@ -35,7 +35,7 @@ _EXCHANGE = re.compile(r"(?:--[^\n]*\n)?EXCHANGE TABLES (?P<old>\w+) AND (?P<new
 _DROP = re.compile(r"DROP TABLE IF EXISTS (?P<name>\w+) SYNC")
 _COPY = re.compile(r"\w+_\d{4}")
 """Name of a table that takes the place of another in a migration."""
-_OF_PARTS = re.compile(r"\s*(?:MODIFY SETTING|ADD PROJECTION)\b")
+_OF_PARTS = re.compile(r"\s*(?:MODIFY SETTING|ADD PROJECTION|ADD INDEX|MATERIALIZE)\b")
 """Changes that a table without parts of its own does not have."""
 _COMMENT = re.compile(r"COMMENT '(?:[^']|'')*'\s*$")
 _CODEC = re.compile(r"\sCODEC\((?:[^()]|\([^()]*\))*\)")

@@ -206,7 +206,8 @@ def columns(catalog: Catalog) -> dict[str, tuple[Column, ...]]:
     """The columns of every set, by its name; one query."""
     found = catalog.query(
         "SELECT table, name, type, comment FROM system.columns"
-        " WHERE database = currentDatabase() ORDER BY table, position"
+        " WHERE database = currentDatabase() AND default_kind != 'MATERIALIZED'"
+        " ORDER BY table, position"
     )
     tables: dict[str, dict[str, Column]] = defaultdict(dict)
     for row in found:

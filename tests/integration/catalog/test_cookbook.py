@@ -133,6 +133,53 @@ def test_a_query_gives_the_known_answer(
     assert {key: answer[0][key] for key in first if rows} == first
 
 
+def test_copies_of_a_stations_contents_are_found_wherever_they_lie(filled: Catalog) -> None:
+    """A third copy of another station's, which had another content before it was read again."""
+    far = FileRow(
+        9, file_id(9, "/far", 5, 0), "/far", 5, 0, "fetched", "b", sha256="0" * 64, path="tmp/far",
+        fetched_at=START + timedelta(days=40), version=200 * WEEK_NS,
+    )  # fmt: skip
+    filled.insert("files", [far, replace(far, stage="processed", sha256="f" * 64, version=1)])
+    for given, copies in (
+        ({}, [3]),
+        ({"station": "a"}, [3]),
+        ({"station": "b", "since": "2026-04-01"}, [3]),
+        ({"station": "b", "until": "2026-04-01"}, []),
+        ({"station": "nobody"}, []),
+    ):
+        assert [row["copies"] for row in cookbook.run(filled, "duplicates", given)] == copies
+    # The newest row has a content of its own: what it replaced does not count.
+    filled.insert("files", [replace(far, stage="trashed", sha256="2" * 64, version=3 * WEEK_NS)])
+    assert [row["copies"] for row in cookbook.run(filled, "duplicates", {})] == [2]
+    assert cookbook.run(filled, "duplicates", {"station": "b"}) == []
+
+
+def test_the_newest_row_of_a_spectrum_tells_its_file(filled: Catalog) -> None:
+    row = spectrum("3", START + timedelta(hours=13.5))
+    later = replace(row, file_id=file_id(1, "/1", 5, 0), ingested_at=START + timedelta(days=9))
+    filled.insert("spectra", [later])
+    found = cookbook.run(filled, "raw_file", {"spectrum_id": row.spectrum_id})
+    assert [one["path"] for one in found] == ["2026/1"]
+    assert cookbook.run(filled, "raw_file", {"spectrum_id": "3" * 32}) == []
+
+
+def test_errors_and_volumes_are_those_of_the_newest_rows_in_the_period(filled: Catalog) -> None:
+    week = {"since": "2026-03-01", "until": "2026-03-01 00:00:01"}
+    assert cookbook.run(filled, "volume_by_month", week) == []
+    assert (
+        len(cookbook.run(filled, "volume_by_month", {"station": "a", "until": "2026-03-02"})) == 1
+    )
+    errors = cookbook.run(filled, "errors_by_class", {"since": "2026-03-01", "station": "a"})
+    assert {row["code"] for row in errors} == {"unreachable", "catalog"}
+    healed = FileRow(
+        1, file_id(1, "/4", 5, 0), "/4", 5, 0, "processed", "a", sha256="4" * 64,
+        processed_at=START, version=900 * WEEK_NS,
+    )  # fmt: skip
+    filled.insert("files", [healed])
+    errors = cookbook.run(filled, "errors_by_class", {"station": "a"})
+    assert sum(row["count"] for row in errors if row["class"] == "trashed") == 1
+
+
 def test_every_query_says_what_it_answers() -> None:
     assert len(cookbook.queries()) >= 12
     assert all(query.answers for query in cookbook.queries().values())
