@@ -50,6 +50,8 @@ class Connection:
         self._sftp: paramiko.SFTPClient | None = None
         self.hash_tool: str | None = None
         """The station's command that hashes files, as far as somebody asked for it."""
+        self.archives = True
+        """The station may have `tar`: nobody has asked in vain yet."""
 
     @property
     def sftp(self) -> paramiko.SFTPClient:

@@ -105,9 +105,12 @@ class Finisher:
 
     def _place(self, batch: Sequence[Complete]) -> None:
         """Makes a batch durable and tells; raises UploaderError if that is impossible now."""
-        hashes: Sequence[str | None] = [None] * len(batch)
+        hashes = [one.remote_hash for one in batch]
         if self._limits.verification == "remote_hash":
-            hashes = self._verifier.remote_hashes(batch)
+            asked = iter(
+                self._verifier.remote_hashes([one for one in batch if not one.remote_hash])
+            )
+            hashes = [known or next(asked) for known in hashes]
         files = [self._checked(*one) for one in zip(batch, hashes, strict=True)]
         place(files)
         for complete, remote, file in zip(batch, hashes, files, strict=True):

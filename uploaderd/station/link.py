@@ -47,6 +47,9 @@ class Link(Protocol):
     def sftp_client(self) -> paramiko.SFTPClient:
         """A new SFTP session for control operations; raises StationError."""
 
+    def open_command(self, command: bytes) -> Stream:
+        """What a command writes, as a stream to receive from; raises StationError."""
+
     def run(self, command: bytes, timeout_s: float, limit: int) -> CommandResult:
         """Runs a command; raises StationError if it cannot be or does not end in time."""
 

@@ -165,6 +165,10 @@ class OpenSshLink:
         """A new SFTP session as a stream."""
         return SocketStream(*self._session("-s", "--", self._access.host, "sftp"))
 
+    def open_command(self, command: bytes) -> SocketStream:
+        """What a command writes, as a stream."""
+        return SocketStream(*self._session("--", self._access.host, os.fsdecode(command)))
+
     def sftp_client(self) -> paramiko.SFTPClient:
         """A new SFTP session for control operations."""
         channel = ProcessSocket(*self._session("-s", "--", self._access.host, "sftp"))

@@ -221,6 +221,20 @@ class ParamikoLink:
         channel.in_buffer = received = PacketQueue()
         return ChannelStream(self._sftp_channel(channel), received)
 
+    def open_command(self, command: bytes) -> ChannelStream:
+        """What a command writes, as a stream."""
+        channel = self._session()
+        channel.in_buffer = received = PacketQueue()
+        channel.settimeout(self._stall_s)
+        try:
+            channel.exec_command(command)
+        except (paramiko.SSHException, EOFError, OSError) as error:
+            channel.close()
+            if self._broke(error):
+                raise StationUnreachable(f"The connection broke: {error}.") from error
+            raise StationError(f"The station runs no commands: {error}.") from error
+        return ChannelStream(channel, received)
+
     def sftp_client(self) -> paramiko.SFTPClient:
         """A new SFTP session for control operations; silence beyond the stall time ends it."""
         channel = self._sftp_channel(self._session())

@@ -144,6 +144,8 @@ class Complete:
     size: int
     mtime: int
     read_twice: bool
+    remote_hash: str | None = None
+    """What the station said of it, and is so; None if it was not asked yet."""
 
 
 def changed(reading: Reading, seen: wire.Attributes | None) -> RemoteFileError:

@@ -38,17 +38,19 @@ class Engine:
 
     def __init__(
         self,
-        stream: Stream,
+        open_stream: Callable[[], Stream],
         limits: Limits,
         stall_s: float,
         may_go_on: Callable[[Wanted, PartFile], bool],
         progress: Callable[[], None],
     ) -> None:
-        """`may_go_on` compares what a part file has with the station, before it is gone on with.
+        """`open_stream` gives the session's bytes once there is a file to read.
 
-        `progress` is called whenever bytes arrive, and while the caller has no room for more.
+        `may_go_on` compares what a part file has with the station, before it is gone on with.
+
+        `progress` is called whenever bytes arrive, and while there is nothing to receive.
         """
-        self._session = Session(stream, stall_s)
+        self._session = Session(open_stream, stall_s)
         self._limits = limits
         self._may_go_on = may_go_on
         self._progress = progress
@@ -56,31 +58,34 @@ class Engine:
         self._pace = Pace(limits.bytes_per_s)
         self._open: set[Reading] = set()
         self._ready: collections.deque[Reading] = collections.deque()
+        self._greeted = False
+        self._expectant = False
+        """A file may be given to read at any moment."""
         self._guess: bytes | None = None
         self._read_size = SAFE_READ
         self._most_open = self._most_waited_for = FIRST_WAVE
         self._ended: collections.deque[Complete | Refused] = collections.deque()
 
     def run(
-        self, wanted: Iterable[Wanted], has_room: Callable[[], bool]
+        self, wanted: Iterable[Wanted | None], has_room: Callable[[], bool]
     ) -> Generator[Complete | Refused | None, None, None]:
         """Reads the files; None now and then lets the caller look after what is complete.
 
-        Nothing more is received unless `has_room`. Raises StationUnreachable when the connection
+        None among those that are wanted says that there is no further one just now. Nothing more
+        is received unless `has_room`. Raises StationUnreachable when the connection
         breaks or stalls, RepositoryError when the disk takes no more. Part files are kept on every
         path out.
         """
         source = iter(wanted)
         more = True
         try:
-            self._greet()
             while more or self._open:
                 more = self._fill(source, more)
                 self._requests.flush()
                 if len(self._requests) and has_room():
                     self._receive()
-                elif self._open:
-                    # No room, or not permitted yet.
+                elif more or self._open:
+                    # No room, not permitted yet, or nothing to do.
                     self._pause()
                 while self._ended:
                     yield self._ended.popleft()
@@ -94,6 +99,7 @@ class Engine:
             raise StationUnreachable(f"The station's SFTP answers nonsense: {error}.") from error
         finally:
             self._put_away()
+            self._session.close()
 
     def _put_away(self) -> None:
         """Keeps the part files of what is not handed over."""
@@ -104,6 +110,7 @@ class Engine:
     def _greet(self) -> None:
         """Opens the session, and heeds the server's limits from the first file on."""
         about = self._session.open()
+        self._greeted = True
         self._read_size, self._guess = about.read_size, about.first_handle
         self._most_waited_for = min(about.handles or FIRST_WAVE, self._limits.files_in_flight)
         self._most_open = self._most_waited_for
@@ -116,7 +123,9 @@ class Engine:
         self._progress()
 
     def _receive(self) -> None:
-        patience_s = min(TICK_S, max(0.001, self._pace.wait_s())) if self._ready else TICK_S
+        patience_s = PAUSE_S if self._expectant else TICK_S
+        if self._ready:
+            patience_s = min(patience_s, max(0.001, self._pace.wait_s()))
         for kind, number, payload in self._session.packets(patience_s):
             asked, reading, offset, length = self._requests.answered(number)
             if asked != wire.OPEN and reading.handle and not reading.confirmed:
@@ -142,8 +151,9 @@ class Engine:
         else:
             raise wire.ProtocolError(f"an answer of type {kind} to request {asked}")
 
-    def _fill(self, source: Iterator[Wanted], more: bool) -> bool:
+    def _fill(self, source: Iterator[Wanted | None], more: bool) -> bool:
         """Sends reads of open files, then begins further files; False when there are no more."""
+        self._expectant = False
         most = min(self._limits.bytes_in_flight, IN_FLIGHT.share)
         while True:
             if self._ready:
@@ -151,14 +161,20 @@ class Engine:
                     return more
                 self._read_next(self._ready[0])
             elif more and len(self._open) < self._most_open:
-                following = next(source, None)
-                if following is None:
+                try:
+                    following = next(source)
+                except StopIteration:
                     return False
+                if following is None:
+                    self._expectant = True
+                    return True
                 self._begin(following)
             else:
                 return more
 
     def _begin(self, wanted: Wanted) -> None:
+        if not self._greeted:
+            self._greet()
         reading = Reading(wanted)
         self._open.add(reading)
         if wanted.size is None or wanted.mtime_ns is None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import collections
 import struct
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from uploaderd.errors import StationUnreachable
@@ -37,8 +38,9 @@ class About:
 class Session:
     """Sends requests and cuts the answers out of the stream."""
 
-    def __init__(self, stream: Stream, stall_s: float) -> None:
-        self._stream = stream
+    def __init__(self, open_stream: Callable[[], Stream], stall_s: float) -> None:
+        self._open_stream = open_stream
+        self._stream: Stream | None = None
         self._stall_s = stall_s
         self._splitter = wire.Splitter()
         self._heard = time.monotonic()
@@ -47,6 +49,7 @@ class Session:
 
     def open(self) -> About:
         """Agrees on version 3, and learns what the server can do."""
+        self._stream = self._open_stream()
         self.send(GREETING, first=True)
         # The version stands where other answers have their number.
         kind, version, payload = self._one_packet()
@@ -63,8 +66,14 @@ class Session:
             first_handle,
         )
 
+    def close(self) -> None:
+        """Ends the session, if it was opened."""
+        if self._stream is not None:
+            self._stream.close()
+
     def send(self, requests: bytes, *, first: bool) -> None:
         """Sends requests; `first` says that no answer was due before them."""
+        assert self._stream is not None
         if first:
             self._heard = time.monotonic()
         self._stream.send(requests)
@@ -79,6 +88,7 @@ class Session:
         Raises StationUnreachable when nothing has come for the stall time, and OSError at the end
         of the stream.
         """
+        assert self._stream is not None
         deadline = time.monotonic() + patience_s
         packets: list[wire.Packet] = []
         while not packets:

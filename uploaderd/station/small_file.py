@@ -19,13 +19,14 @@ from uploaderd.station.unnamed_file import UNSUPPORTED, UnnamedFile
 class SmallFile:
     """What `PartFile` is to a finisher, for content that is whole."""
 
-    __slots__ = ("_content", "_file", "_mtime_ns", "_remote_path", "target")
+    __slots__ = ("_content", "_file", "_mtime_ns", "_remote_path", "_sha256", "target")
 
     def __init__(self, target: Path, remote_path: bytes, content: bytes) -> None:
         self.target = target
         self._remote_path = remote_path
         self._content = content
         self._mtime_ns = 0
+        self._sha256 = ""
         self._file: UnnamedFile | PartFile | None = None
 
     @property
@@ -41,7 +42,9 @@ class SmallFile:
     @property
     def sha256(self) -> str:
         """Digest of the content."""
-        return hashlib.sha256(self._content).hexdigest()
+        if not self._sha256:
+            self._sha256 = hashlib.sha256(self._content).hexdigest()
+        return self._sha256
 
     def md5(self) -> str:
         """Digest for a station that has no other."""

@@ -8,6 +8,7 @@ import logging
 from collections.abc import Callable, Generator, Iterable, Iterator
 
 from uploaderd.errors import UploaderError
+from uploaderd.station.archives import Archives
 from uploaderd.station.budget import COMPLETE, IN_FLIGHT, OPEN_FILES
 from uploaderd.station.connection import Connection
 from uploaderd.station.finisher import Finisher
@@ -48,29 +49,27 @@ def fetch(
     verifier = Verifier(connection)
     limits = _possible(limits, verifier, connection)
     stall_s = limits.stall_s or connection.access.timeouts.stall_s
-    stream = connection.open_sftp()
     finisher = Finisher(verifier, limits)
-    sharing = contextlib.ExitStack()
-    for budget in (IN_FLIGHT, COMPLETE, OPEN_FILES):
-        sharing.enter_context(budget.shared())
-    try:
-        engine = Engine(stream, limits, stall_s, verifier.prefix_matches, progress)
-        results = engine.run(wanted, finisher.has_room)
-        failure: UploaderError | None = None
+    failure: UploaderError | None = None
+    with contextlib.ExitStack() as stack:
+        for budget in (IN_FLIGHT, COMPLETE, OPEN_FILES):
+            stack.enter_context(budget.shared())
+        archives = Archives(connection, verifier, limits, stall_s)
+        engine = Engine(connection.open_sftp, limits, stall_s, verifier.prefix_matches, progress)
+        results = engine.run(archives.sift(wanted, finisher.has_room), finisher.has_room)
         try:
-            yield from _outcomes(results, finisher)
+            with archives, contextlib.closing(results):
+                yield from _outcomes(results, archives, finisher)
         except UploaderError as error:
             failure = error
         finally:
-            results.close()
+            for complete in archives.complete():
+                finisher.take(complete)
             finisher.stop(progress)
         yield from finisher.done()
         failure = failure or finisher.failure
         if failure is not None:
             raise failure
-    finally:
-        sharing.close()
-        stream.close()
 
 
 def _possible(limits: Limits, verifier: Verifier, connection: Connection) -> Limits:
@@ -86,7 +85,7 @@ def _possible(limits: Limits, verifier: Verifier, connection: Connection) -> Lim
 
 
 def _outcomes(
-    results: Generator[Complete | Refused | None, None, None], finisher: Finisher
+    results: Iterable[Complete | Refused | None], archives: Archives, finisher: Finisher
 ) -> Iterator[Outcome]:
     for result in results:
         if isinstance(result, Complete):
@@ -94,6 +93,8 @@ def _outcomes(
         elif isinstance(result, Refused):
             yield result
         else:
+            for complete in archives.complete():
+                finisher.take(complete)
             yield from finisher.done()
             if finisher.failure is not None:
                 return

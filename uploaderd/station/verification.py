@@ -68,6 +68,11 @@ class Verifier:
         """Our digest, by the station's tool; raises RepositoryError."""
         return (self.tool or SHA256).of(part)
 
+    @property
+    def command(self) -> bytes:
+        """The tool by its name."""
+        return (self.tool or SHA256).command
+
     def remote_hashes(self, files: Sequence[Complete]) -> list[str | None]:
         """The station's digest of each file; None where it gives none.
 
@@ -88,17 +93,23 @@ class Verifier:
         """One process hashes them all; one line a file, but for those that cannot be read."""
         if self.tool is None or not names:
             return [None] * len(names)
-        command = b"%s -- %s" % (self.tool.command, b" ".join(map(_quoted, names)))
+        command = b"%s -- %s" % (self.tool.command, b" ".join(map(quoted, names)))
+        found = self.parsed(self._run(command))
+        return [found.get(name) for name in names]
+
+    def parsed(self, said: bytes) -> dict[bytes, str]:
+        """The digest of each path in what the tool has said."""
+        digits = (self.tool or SHA256).digits
         found: dict[bytes, str] = {}
-        for line in self._run(command).split(b"\n"):
+        for line in said.split(b"\n"):
             # A backslash in front says that the name is escaped (GNU coreutils).
             escaped, text = line.startswith(b"\\"), line.removeprefix(b"\\")
-            digest, name = text[: self.tool.digits], text[self.tool.digits + 2 :]
+            digest, name = text[:digits], text[digits + 2 :]
             if escaped:
                 name = _ESCAPE.sub(lambda found: _ESCAPES[found[0]], name)
-            if _is_hash(digest):
+            if len(digest) == digits and _is_hash(digest):
                 found[name] = digest.decode("ascii")
-        return [found.get(name) for name in names]
+        return found
 
     def _run(self, command: bytes) -> bytes:
         """What a command says, however it ends; nothing if the station runs none."""
@@ -117,7 +128,7 @@ class Verifier:
         By the station's hash of them; where it gives none, by re-reading samples spread over them.
         """
         if self.tool is not None:
-            arguments = (part.position, _quoted(wanted.remote_path), self.tool.command)
+            arguments = (part.position, quoted(wanted.remote_path), self.tool.command)
             said = self._run(b"head -c %d <%s | %s" % arguments)[: self.tool.digits]
             if _is_hash(said):
                 return said.decode("ascii") == self.ours(part)
@@ -140,7 +151,8 @@ class Verifier:
             client.close()
 
 
-def _quoted(path: bytes) -> bytes:
+def quoted(path: bytes) -> bytes:
+    """A path as one word of a shell."""
     return b"'" + path.replace(b"'", b"'\\''") + b"'"
 
 

@@ -83,7 +83,9 @@ def _unheeded() -> None:
 def read(
     station: Station, target: Path, limits: Limits | None = None, stall_s: float = 5.0
 ) -> dict[bytes, Complete | Refused]:
-    engine = Engine(station, limits or Limits(), stall_s, lambda _wanted, _part: False, _unheeded)
+    engine = Engine(
+        lambda: station, limits or Limits(), stall_s, lambda _wanted, _part: False, _unheeded
+    )
     wanted: Iterator[Wanted] = (Wanted(name, target / name.hex()) for name in list(station.files))
     results = {}
     for result in engine.run(wanted, lambda: True):

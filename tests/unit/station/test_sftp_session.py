@@ -48,4 +48,4 @@ def test_a_session_knows_its_limits_after_one_round_trip(
 ) -> None:
     pieces = [packet(VERSION), packet(answer)]
     stream = Answering(*([b"".join(pieces)] if joined else pieces))
-    assert Session(stream, 1.0).open() == about
+    assert Session(lambda: stream, 1.0).open() == about
