@@ -24,7 +24,7 @@ from uploaderd.station.link import Stream
 from uploaderd.station.outcome import Limits, Wanted
 from uploaderd.station.reading import Complete
 from uploaderd.station.small_file import SmallFile
-from uploaderd.station.tar_stream import LONGEST_NAME, NotAnArchive, TarStream
+from uploaderd.station.tar_stream import NotAnArchive, TarStream
 from uploaderd.station.verification import LONGEST_COMMAND, Verifier, quoted
 
 LOG = logging.getLogger(__name__)
@@ -90,17 +90,17 @@ class Archives:
 
         All others are fetched meanwhile, and given by `complete`.
         """
-        chunk = Chunk()
+        chunk, most = Chunk(), self._most_bytes
         for one in wanted:
-            if not self._fits(one):
+            if not (_is_archivable(one, most // WORTH_IT) and self._connection.archives):
                 yield one
                 continue
             chunk.add(one)
-            if self._is_full(chunk):
+            if self._is_full(chunk, most):
                 while len(self._tasks) >= AT_ONCE or not has_room():
                     yield self._left_over()
                 self._start(chunk)
-                chunk = Chunk()
+                chunk, most = Chunk(), self._most_bytes
         if len(chunk.files) < WORTH_IT:
             yield from chunk.files
         else:
@@ -127,27 +127,16 @@ class Archives:
 
     @property
     def _most_bytes(self) -> int:
-        most = min(MOST_BYTES, self._limits.bytes_in_flight // AT_ONCE)
-        return min(most, IN_FLIGHT.share // AT_ONCE)
+        """Of one archive; zero where there are to be none."""
+        limits = self._limits
+        if limits.bytes_per_s or limits.verification == "double_read":
+            return 0
+        return min(MOST_BYTES, limits.bytes_in_flight // AT_ONCE, IN_FLIGHT.share // AT_ONCE)
 
-    def _fits(self, one: Wanted) -> bool:
-        """Whether it is known so well, and is so small, that many like it go into one archive."""
-        return (
-            self._connection.archives
-            and not self._limits.bytes_per_s
-            and self._limits.verification != "double_read"
-            and one.size is not None
-            and one.mtime_ns is not None
-            and one.size * WORTH_IT <= self._most_bytes
-            and one.remote_path.startswith(b"/")
-            and len(_member(one)) <= LONGEST_NAME
-            and b"\n" not in one.remote_path
-        )
-
-    def _is_full(self, chunk: Chunk) -> bool:
+    def _is_full(self, chunk: Chunk, most_bytes: int) -> bool:
         return (
             len(chunk.files) >= min(MOST_FILES, self._limits.files_in_flight // AT_ONCE)
-            or chunk.bytes >= self._most_bytes
+            or chunk.bytes >= most_bytes
             or chunk.letters >= LONGEST_COMMAND
         )
 
@@ -178,7 +167,7 @@ class Archives:
             by_name = {_member(one): one for one in chunk.files}
             came: list[SmallFile] = []
             wanted: list[Wanted] = []
-            for entry in archive.entries(self._most_bytes):
+            for entry in archive.entries(MOST_BYTES):
                 one = by_name.pop(entry.name.lstrip(b"/"), None)
                 if one is not None and _matches(one, len(entry.content), entry.mtime):
                     came.append(SmallFile(one.target, one.remote_path, entry.content))
@@ -193,7 +182,7 @@ class Archives:
 
     def _command(self, chunk: Chunk) -> bytes:
         hashed = self._limits.verification == "remote_hash"
-        return b'exec 2>/dev/null; set -- %s; tar -cf - -- "$@"; %s -- "$@"' % (
+        return b'exec 2>/dev/null; set -- %s; tar -b 128 -cf - -- "$@"; %s -- "$@"' % (
             b" ".join(quoted(one.remote_path) for one in chunk.files),
             self._verifier.command if hashed else b"stat -c '%s %Y %n'",
         )
@@ -210,6 +199,18 @@ class Archives:
             digest = hashes.get(path)
             if digest == self._verifier.ours(part) if hashed else _word(size, mtime, path) in known:
                 yield Complete(one, part, size, mtime, read_twice=False, remote_hash=digest)
+
+
+def _is_archivable(one: Wanted, largest: int) -> bool:
+    """Whether it is known so well, and is so small, that many like it go into one archive."""
+    path = one.remote_path
+    return (
+        one.size is not None
+        and one.size < largest
+        and one.mtime_ns is not None
+        and path.startswith(b"/")
+        and b"\n" not in path
+    )
 
 
 def _member(one: Wanted) -> bytes:

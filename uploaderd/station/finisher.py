@@ -1,127 +1,164 @@
-"""Makes complete files durable beside the reading of further ones: verify, sync, name."""
+"""Makes complete files durable beside the reading of further ones: verify, sync, name.
+
+One thread takes a group of files through all the small steps, for two would only take turns at
+the interpreter; while it writes one group, a second thread waits for the disk and the station's
+hashes on behalf of the group before.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import logging
 import queue
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor, wait
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass
 
 from uploaderd.errors import RemoteFileError, UploaderError
 from uploaderd.station.budget import COMPLETE, OPEN_FILES
 from uploaderd.station.outcome import Fetched, Limits, Outcome, Refused, Verification
 from uploaderd.station.part_file import TargetError
-from uploaderd.station.placing import Placing, place
+from uploaderd.station.placing import Group, Placing
 from uploaderd.station.reading import Complete, shown
 from uploaderd.station.verification import Verifier
 
 LOG = logging.getLogger(__name__)
-WORKERS = 2
-"""One writes while the other waits for the disk."""
-LARGEST_BATCH = 256
+LARGEST_GROUP = 256
 MOST_PENDING = 1024
 PROGRESS_S = 1.0
 
 
+@dataclass(frozen=True)
+class UnderWay:
+    """A group that is written, and waits for the disk and for the station's hashes."""
+
+    batch: Sequence[Complete]
+    files: Sequence[Placing]
+    group: Group
+    hashes: Future[list[str | None]]
+
+
 class Finisher:
-    """Threads that take complete files, a batch at a time, to their places."""
+    """Threads that take complete files, a group at a time, to their places."""
 
     def __init__(self, verifier: Verifier, limits: Limits) -> None:
         self._verifier = verifier
         self._limits = limits
-        self._tasks: queue.SimpleQueue[Complete | None] = queue.SimpleQueue()
-        self._outcomes: queue.SimpleQueue[tuple[Outcome, int]] = queue.SimpleQueue()
+        self._gathered: list[Complete] = []
+        self._tasks: queue.SimpleQueue[list[Complete]] = queue.SimpleQueue()
+        """Groups; an empty one says that there are no more."""
+        self._outcomes: queue.SimpleQueue[tuple[list[Outcome], int, int]] = queue.SimpleQueue()
+        """What became of a group, how many files it had, and how many bytes in memory."""
         self._told = False
         self._held = 0
         self.failure: UploaderError | None = None
         """Why no more files can be finished: the disk, or the connection."""
         self.pending = 0
         """Files that were taken and not given out; counted by the caller's thread alone."""
-        self._workers = ThreadPoolExecutor(WORKERS, thread_name_prefix="finisher")
-        self._work_done = [self._workers.submit(self._work) for _ in range(WORKERS)]
+        self._threads = ThreadPoolExecutor(2, thread_name_prefix="finisher")
+        self._work_done = self._threads.submit(self._work)
 
     def take(self, complete: Complete) -> None:
         """Hands over a complete file."""
         self.pending += 1
         self._held += complete.part.held
-        self._tasks.put(complete)
+        self._gathered.append(complete)
+        if len(self._gathered) >= min(LARGEST_GROUP, OPEN_FILES.share // 2):
+            self._hand_on()
+
+    def _hand_on(self) -> None:
+        if self._gathered:
+            self._tasks.put(self._gathered)
+            self._gathered = []
 
     def has_room(self) -> bool:
         """Whether more may be received: each file holds memory or a descriptor until it is done."""
-        for work in self._work_done:
-            if work.done():
-                # It ends by itself only by an error of ours, which is not to go unheard.
-                work.result()
+        if self._work_done.done():
+            # It ends by itself only by an error of ours, which is not to go unheard.
+            self._work_done.result()
         return self.pending < MOST_PENDING and self._held < COMPLETE.share
 
     def done(self) -> Iterator[Outcome]:
-        """The outcomes that are known by now."""
+        """The outcomes that are known by now; to be asked for now and then."""
+        if self._tasks.empty():
+            # Nothing waits: better a small group now than a large one later.
+            self._hand_on()
         while not self._outcomes.empty():
-            outcome, held = self._outcomes.get()
-            self.pending -= 1
+            outcomes, count, held = self._outcomes.get()
+            self.pending -= count
             self._held -= held
-            yield outcome
+            yield from outcomes
 
     def stop(self, progress: Callable[[], None]) -> None:
         """Waits until all that was taken is finished, or kept; `done` then gives the rest.
 
         `progress` is called every second of it.
         """
-        for _ in self._work_done:
-            self._tasks.put(None)
-        while wait(self._work_done, PROGRESS_S).not_done:
+        self._hand_on()
+        self._tasks.put([])
+        while wait([self._work_done], PROGRESS_S).not_done:
             progress()
-        self._workers.shutdown()
-        for work in self._work_done:
-            work.result()
+        self._threads.shutdown()
+        self._work_done.result()
 
     def _work(self) -> None:
+        under_way: UnderWay | None = None
         last = False
-        while not last:
-            batch = self._next_batch()
-            last = batch[-1] is None
-            if tasks := [task for task in batch if task is not None]:
-                self._finish(tasks)
+        while not last or under_way is not None:
+            batch = self._next_batch(patient=under_way is None)
+            last = last or batch == []
+            begun = self._begin(batch) if batch else None
+            if under_way is not None:
+                self._end(under_way)
+            under_way = begun
 
-    def _next_batch(self) -> list[Complete | None]:
-        """What there is by now, at least one; ends with None if nothing comes after it."""
-        batch = [self._tasks.get()]
-        most = min(LARGEST_BATCH, OPEN_FILES.share // WORKERS)
+    def _next_batch(self, *, patient: bool) -> list[Complete] | None:
+        """The next group; None if there is none just now, and we are not patient."""
         with contextlib.suppress(queue.Empty):
-            while batch[-1] is not None and len(batch) < most:
-                batch.append(self._tasks.get_nowait())
-        return batch
+            return self._tasks.get(block=patient)
+        return None
 
-    def _finish(self, batch: Sequence[Complete]) -> None:
-        try:
-            if self.failure is None:
-                self._place(batch)
-                return
-        except UploaderError as error:
-            self.failure = error
-        for complete in batch:
-            complete.part.keep()
+    def _begin(self, batch: Sequence[Complete]) -> UnderWay | None:
+        """Writes a group, and lets it be brought to the disk."""
+        if self.failure is not None:
+            _keep(batch)
+            return None
+        files = [Placing(one.part, _mtime_ns(one)) for one in batch]
+        group = Group(files)
+        group.write()
+        return UnderWay(batch, files, group, self._threads.submit(self._wait_for, batch, group))
 
-    def _place(self, batch: Sequence[Complete]) -> None:
-        """Makes a batch durable and tells; raises UploaderError if that is impossible now."""
+    def _wait_for(self, batch: Sequence[Complete], group: Group) -> list[str | None]:
+        """In the second thread: the disk, and the hashes as far as the station gives them.
+
+        Raises StationUnreachable when the connection breaks.
+        """
+        group.sync()
         hashes = [one.remote_hash for one in batch]
         if self._limits.verification == "remote_hash":
-            asked = iter(
-                self._verifier.remote_hashes([one for one in batch if not one.remote_hash])
-            )
-            hashes = [known or next(asked) for known in hashes]
-        files = [self._checked(*one) for one in zip(batch, hashes, strict=True)]
-        place(files)
-        for complete, remote, file in zip(batch, hashes, files, strict=True):
-            self._tell(complete, remote, file)
+            unknown = [one for one in batch if one.remote_hash is None]
+            asked = iter(self._verifier.remote_hashes(unknown))
+            hashes = [next(asked) if known is None else known for known in hashes]
+        return hashes
 
-    def _checked(self, complete: Complete, remote: str | None) -> Placing:
-        """What is to be placed, with an error if the station's hash is another."""
-        file = Placing(complete.part, _mtime_ns(complete))
-        if remote is not None:
-            file.attempt(self._check, complete, remote)
-        return file
+    def _end(self, under_way: UnderWay) -> None:
+        """Compares, gives the names, and tells."""
+        batch, files = under_way.batch, under_way.files
+        try:
+            hashes = under_way.hashes.result()
+            for complete, remote, file in zip(batch, hashes, files, strict=True):
+                if remote is not None:
+                    file.attempt(self._check, complete, remote)
+            under_way.group.name()
+        except UploaderError as error:
+            self.failure = error
+            _keep(batch)
+            return
+        finally:
+            under_way.group.close()
+        told = [self._told_of(*each) for each in zip(batch, hashes, files, strict=True)]
+        outcomes = [outcome for outcome in told if outcome is not None]
+        self._outcomes.put((outcomes, len(batch), sum(one.part.held for one in batch)))
 
     def _check(self, complete: Complete, remote: str) -> None:
         if remote != self._verifier.ours(complete.part):
@@ -129,21 +166,18 @@ class Finisher:
                 f"{shown(complete.wanted)} has the hash {remote} at the station, and another here."
             )
 
-    def _tell(self, complete: Complete, remote: str | None, file: Placing) -> None:
-        """Gives out what became of a file; one that the disk does not take now is kept."""
+    def _told_of(self, complete: Complete, remote: str | None, file: Placing) -> Outcome | None:
+        """What became of a file; one that the disk does not take now is kept, and not told of."""
         wanted, part, error = complete.wanted, complete.part, file.error
-        outcome: Outcome
         if error is None:
             level = self._level(complete, remote)
-            outcome = Fetched(wanted, complete.size, file.mtime_ns, part.sha256, level)
-        elif isinstance(error, TargetError | RemoteFileError):
+            return Fetched(wanted, complete.size, file.mtime_ns, part.sha256, level)
+        if isinstance(error, TargetError | RemoteFileError):
             part.drop()
-            outcome = Refused(wanted, error)
-        else:
-            part.keep()
-            self.failure = error
-            return
-        self._outcomes.put((outcome, part.held))
+            return Refused(wanted, error)
+        part.keep()
+        self.failure = error
+        return None
 
     def _level(self, complete: Complete, remote: str | None) -> Verification:
         if remote is not None:
@@ -158,6 +192,11 @@ class Finisher:
                 shown(complete.wanted),
             )
         return "size"
+
+
+def _keep(batch: Iterable[Complete]) -> None:
+    for one in batch:
+        one.part.keep()
 
 
 def _mtime_ns(complete: Complete) -> int:

@@ -58,20 +58,19 @@ COSTS = Costs()
 """Of the process: its files go to one repository."""
 
 
-class Group:
-    """The folders of files that are made durable together; a context manager."""
+class Folders:
+    """The open folders of files that are made durable together."""
 
     def __init__(self) -> None:
         self._folders: dict[str, int] = {}
 
-    def __enter__(self) -> Group:
-        return self
-
-    def __exit__(self, *_: object) -> None:
+    def close(self) -> None:
+        """Closes them."""
         for handle in self._folders.values():
             os.close(handle)
+        self._folders.clear()
 
-    def folder(self, path: str) -> int:
+    def opened(self, path: str) -> int:
         """The open folder, which is made if need be; raises OSError.
 
         To be asked for before a file in it is written: `syncfs` tells of what went wrong since what

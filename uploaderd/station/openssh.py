@@ -36,7 +36,7 @@ OLD_ALGORITHMS = (
     "PubkeyAcceptedAlgorithms=+ssh-rsa",
     "KexAlgorithms=+diffie-hellman-group14-sha1,diffie-hellman-group-exchange-sha1,"
     "diffie-hellman-group1-sha1",
-    "Ciphers=+aes128-cbc,aes256-cbc,3des-cbc",
+    "Ciphers=aes128-gcm@openssh.com,aes128-ctr,aes128-cbc,aes256-cbc,3des-cbc",
     "MACs=+hmac-sha1",
 )
 MASTER_ONLY = ("-o", "BatchMode=yes", "-o", "ProxyCommand=false")

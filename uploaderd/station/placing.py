@@ -1,7 +1,7 @@
 """Brings a group of complete files to the disk, and then to their names.
 
 All bytes are on the disk before the first file gets its name, and all names are before anybody
-hears of them.
+hears of them. What goes wrong with a file is noted with it, and the others go on.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import ParamSpec
 
 from uploaderd import crash_points
 from uploaderd.errors import RemoteFileError, RepositoryError
-from uploaderd.station.group_sync import Group, sync_each
+from uploaderd.station.group_sync import Folders, sync_each
 from uploaderd.station.part_file import PartFile, not_written
 from uploaderd.station.small_file import SmallFile
 
@@ -36,27 +36,44 @@ class Placing:
                 self.error = error
 
 
-def place(files: Sequence[Placing]) -> None:
-    """Gives each file its name; what goes wrong with one is noted with it.
+class Group:
+    """Files on their way from their bytes to their names, a step after the other."""
 
-    Raises RepositoryError if the names cannot be made durable.
-    """
-    with Group() as group:
-        for one in files:
-            one.attempt(one.part.write_out, group.folder, one.mtime_ns)
-        small = [one for one in files if one.error is None and isinstance(one.part, SmallFile)]
-        large = [one for one in files if one.error is None and isinstance(one.part, PartFile)]
-        _note(small, group.sync([one.part.handle for one in small]))
-        # Their first bytes were written before there was a group.
+    def __init__(self, files: Sequence[Placing]) -> None:
+        self._files = files
+        self._folders = Folders()
+
+    def write(self) -> None:
+        """Writes what is not written yet; it has no name, or not its own."""
+        for one in self._files:
+            one.attempt(one.part.write_out, self._folders.opened, one.mtime_ns)
+
+    def sync(self) -> None:
+        """Brings all bytes to the disk; takes long, and nothing of the interpreter."""
+        sound = [one for one in self._files if one.error is None]
+        small = [one for one in sound if isinstance(one.part, SmallFile)]
+        large = [one for one in sound if isinstance(one.part, PartFile)]
+        _note(small, self._folders.sync([one.part.handle for one in small]))
+        # Their first bytes were written before their folders were opened.
         _note(large, sync_each([one.part.handle for one in large]))
-        for one in files:
+
+    def name(self) -> None:
+        """Gives each file its name.
+
+        Raises RepositoryError if the names cannot be made durable.
+        """
+        for one in self._files:
             one.attempt(one.part.place)
         crash_points.reached("folder-synced:before")
         try:
-            group.sync_names()
+            self._folders.sync_names()
         except OSError as error:
-            raise not_written(files[0].part.target.parent, error) from error
+            raise not_written(self._files[0].part.target.parent, error) from error
         crash_points.reached("folder-synced:after")
+
+    def close(self) -> None:
+        """Lets go of the folders; to be called on every path."""
+        self._folders.close()
 
 
 def _note(files: Sequence[Placing], errors: Sequence[OSError | None]) -> None:

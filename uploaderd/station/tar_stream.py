@@ -1,7 +1,7 @@
 """A tar archive as it comes: its regular files one by one, and what was said behind it.
 
-Source: POSIX.1-1988 `ustar`, as GNU tar, busybox and bsdtar write it for names of up to 100 bytes.
-Nothing is searched for in a damaged archive: SSH lets no damage through, so it is none.
+Source: POSIX.1-1988 `ustar`, and the entries of GNU tar for names of more than 100 bytes. Nothing
+is searched for in a damaged archive: SSH lets no damage through, so it is none.
 """
 
 from __future__ import annotations
@@ -13,18 +13,20 @@ from typing import NamedTuple
 from uploaderd.station.link import Stream
 
 BLOCK = 512
-LONGEST_NAME = 100
+LONGEST_NAME = 4096
 _FIELDS = struct.Struct("100s24x12s12s8xc100x5s")
 """Name, size, mtime, type and magic; sizes and times are octal digits."""
 _REGULAR = {b"0", b"\0"}
+_LONG_NAME = b"L"
+"""The content is the name of the next entry (GNU tar)."""
 _LINKS = {b"1", b"2"}
 """Hard and symbolic: a name without content."""
-_PADDING = 20 * BLOCK
-"""Zeros at the end that are told from nonsense; GNU tar fills up a record of so many."""
+_PADDING = 256 * BLOCK
+"""Most zeros at the end: an archive fills up its last record."""
 
 
 class NotAnArchive(Exception):
-    """What comes is no archive of regular files with short names."""
+    """What comes is no archive of regular files."""
 
 
 class Entry(NamedTuple):
@@ -49,15 +51,21 @@ class TarStream:
 
         Raises NotAnArchive, EOFError if it ends early, and OSError as the stream does.
         """
+        long_name = b""
         while any(header := self._take(BLOCK)):
             name, size_text, mtime_text, kind, magic = _FIELDS.unpack_from(header)
             size = _octal(size_text)
-            if kind in _LINKS:
+            if magic != b"ustar":
+                raise NotAnArchive(f"{magic!r} in place of a header")
+            if kind in _REGULAR and size <= largest:
+                content = self._take(size + -size % BLOCK)[:size]
+                yield Entry(long_name or name.rstrip(b"\0"), _octal(mtime_text), content)
+            elif kind == _LONG_NAME and size <= LONGEST_NAME:
+                long_name = self._take(size + -size % BLOCK)[:size].rstrip(b"\0")
                 continue
-            if magic != b"ustar" or kind not in _REGULAR or size > largest:
+            elif kind not in _LINKS:
                 raise NotAnArchive(f"an entry of type {kind!r}, {size} bytes")
-            whole = self._take(size + -size % BLOCK)
-            yield Entry(name.rstrip(b"\0"), _octal(mtime_text), whole[:size])
+            long_name = b""
 
     def rest(self, limit: int) -> bytes:
         """What comes behind the archive, without its padding; raises as `entries`."""

@@ -14,11 +14,22 @@ from uploaderd import durable
 from uploaderd.errors import RepositoryError
 from uploaderd.station import group_sync
 from uploaderd.station.part_file import TargetError
-from uploaderd.station.placing import Placing, place
+from uploaderd.station.placing import Group, Placing
 from uploaderd.station.small_file import SmallFile
 from uploaderd.station.unnamed_file import UnnamedFile
 
 MANY = 20
+
+
+def place(files: list[Placing]) -> None:
+    """Every step of a group."""
+    group = Group(files)
+    try:
+        group.write()
+        group.sync()
+        group.name()
+    finally:
+        group.close()
 
 
 @pytest.fixture(autouse=True)
