@@ -28,12 +28,18 @@ from uploaderd.station.tar_stream import NotAnArchive, TarStream
 from uploaderd.station.verification import LONGEST_COMMAND, Verifier, quoted
 
 LOG = logging.getLogger(__name__)
-AT_ONCE = 3
-"""Archives on their way: while one is asked for, another comes."""
+AT_ONCE = 6
+"""Archives on their way: a long link takes two round trips to begin one. OpenSSH allows ten
+sessions on a connection (sshd_config(5), MaxSessions), and others are needed beside."""
 MOST_BYTES = 4 << 20
-MOST_FILES = 512
+FIRST_FILES = 128
+MOST_FILES = 1024
+"""The first archive is small, for nothing is to be done before it is there; each is twice as large
+as the one before."""
 WORTH_IT = 16
 """Files for which a command is worth its start."""
+LARGEST_UNHASHED = 32 << 10
+"""Beyond that size SFTP is as fast, unless a command is needed for the hashes anyway."""
 LONGEST_WORD = 200
 """Bytes that the station says of a file behind an archive, beside its name."""
 
@@ -64,6 +70,8 @@ class Archives:
         self._verifier = verifier
         self._limits = limits
         self._silence_s = silence_s
+        self._hashed = limits.verification == "remote_hash"
+        self._most_files = FIRST_FILES
         self._tasks: list[Future[tuple[list[Complete], list[Wanted]]]] = []
         self._complete: list[Complete] = []
         self._left: list[Wanted] = []
@@ -91,8 +99,10 @@ class Archives:
         All others are fetched meanwhile, and given by `complete`.
         """
         chunk, most = Chunk(), self._most_bytes
+        largest = MOST_BYTES if self._hashed else LARGEST_UNHASHED
         for one in wanted:
-            if not (_is_archivable(one, most // WORTH_IT) and self._connection.archives):
+            fits = _is_archivable(one, min(largest, most // WORTH_IT))
+            if not (fits and self._connection.archives):
                 yield one
                 continue
             chunk.add(one)
@@ -135,12 +145,13 @@ class Archives:
 
     def _is_full(self, chunk: Chunk, most_bytes: int) -> bool:
         return (
-            len(chunk.files) >= min(MOST_FILES, self._limits.files_in_flight // AT_ONCE)
+            len(chunk.files) >= min(self._most_files, self._limits.files_in_flight // AT_ONCE)
             or chunk.bytes >= most_bytes
             or chunk.letters >= LONGEST_COMMAND
         )
 
     def _start(self, chunk: Chunk) -> None:
+        self._most_files = min(2 * self._most_files, MOST_FILES)
         self._tasks.append(self._pool.submit(self._fetch, chunk))
 
     def _fetch(self, chunk: Chunk) -> tuple[list[Complete], list[Wanted]]:
@@ -152,6 +163,7 @@ class Archives:
             # The SFTP reader meets a broken connection as well, and says so.
             LOG.debug("an archive came to nothing: %s", error)
         if not complete:
+            # No `tar`, no commands, or no session to spare: others need them more.
             self._connection.archives = False
         came = {id(one.wanted) for one in complete}
         return complete, [one for one in chunk.files if id(one) not in came]
@@ -167,7 +179,7 @@ class Archives:
             by_name = {_member(one): one for one in chunk.files}
             came: list[SmallFile] = []
             wanted: list[Wanted] = []
-            for entry in archive.entries(MOST_BYTES):
+            for entry in archive.entries(MOST_BYTES, len(chunk.files)):
                 one = by_name.pop(entry.name.lstrip(b"/"), None)
                 if one is not None and _matches(one, len(entry.content), entry.mtime):
                     came.append(SmallFile(one.target, one.remote_path, entry.content))
@@ -181,23 +193,22 @@ class Archives:
             stream.close()
 
     def _command(self, chunk: Chunk) -> bytes:
-        hashed = self._limits.verification == "remote_hash"
         return b'exec 2>/dev/null; set -- %s; tar -b 128 -cf - -- "$@"; %s -- "$@"' % (
             b" ".join(quoted(one.remote_path) for one in chunk.files),
-            self._verifier.command if hashed else b"stat -c '%s %Y %n'",
+            self._verifier.command if self._hashed else b"stat -c '%s %Y %n'",
         )
 
     def _agreed(
         self, wanted: Sequence[Wanted], parts: Sequence[SmallFile], said: bytes
     ) -> Iterator[Complete]:
         """The files of which the station says what we have."""
-        hashed = self._limits.verification == "remote_hash"
-        hashes = self._verifier.parsed(said) if hashed else {}
-        known = set() if hashed else set(said.split(b"\n"))
+        hashes = self._verifier.parsed(said) if self._hashed else {}
+        known = set() if self._hashed else set(said.split(b"\n"))
         for one, part in zip(wanted, parts, strict=True):
-            size, mtime, path = part.held, (one.mtime_ns or 0) // 10**9, one.remote_path
+            size, mtime, path = part.position, (one.mtime_ns or 0) // 10**9, one.remote_path
             digest = hashes.get(path)
-            if digest == self._verifier.ours(part) if hashed else _word(size, mtime, path) in known:
+            ours = self._verifier.ours(part) if self._hashed else None
+            if digest == ours and (self._hashed or _word(size, mtime, path) in known):
                 yield Complete(one, part, size, mtime, read_twice=False, remote_hash=digest)
 
 

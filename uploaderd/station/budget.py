@@ -95,7 +95,7 @@ class InFlight:
 
 IN_FLIGHT = InFlight(16 << 20, 64 << 10)
 """When the interpreter or the disk is slow, what has come waits in memory."""
-COMPLETE = Budget(8 << 20, 64 << 10, 2)
+COMPLETE = Budget(16 << 20, 64 << 10, 2)
 """Bytes of small files that are whole, and not yet on the disk."""
 OPEN_FILES = Budget(resource.getrlimit(resource.RLIMIT_NOFILE)[0] // 2, 8)
 """Small files that are made durable together."""

@@ -17,14 +17,15 @@ from dataclasses import dataclass
 from uploaderd.errors import RemoteFileError, UploaderError
 from uploaderd.station.budget import COMPLETE, OPEN_FILES
 from uploaderd.station.outcome import Fetched, Limits, Outcome, Refused, Verification
-from uploaderd.station.part_file import TargetError
+from uploaderd.station.part_file import PartFile, TargetError
 from uploaderd.station.placing import Group, Placing
 from uploaderd.station.reading import Complete, shown
 from uploaderd.station.verification import Verifier
 
 LOG = logging.getLogger(__name__)
 LARGEST_GROUP = 256
-MOST_PENDING = 1024
+MOST_OPEN = 256
+"""Files with a descriptor of their own; small ones have none before they are written."""
 PROGRESS_S = 1.0
 
 
@@ -48,20 +49,21 @@ class Finisher:
         self._tasks: queue.SimpleQueue[list[Complete]] = queue.SimpleQueue()
         """Groups; an empty one says that there are no more."""
         self._outcomes: queue.SimpleQueue[tuple[list[Outcome], int, int]] = queue.SimpleQueue()
-        """What became of a group, how many files it had, and how many bytes in memory."""
+        """What became of a group, and what it does not hold any more, as below."""
         self._told = False
         self._held = 0
+        """Bytes in memory of what was taken and not given out."""
+        self._open = 0
+        """Files among that with a descriptor of their own."""
         self.failure: UploaderError | None = None
         """Why no more files can be finished: the disk, or the connection."""
-        self.pending = 0
-        """Files that were taken and not given out; counted by the caller's thread alone."""
         self._threads = ThreadPoolExecutor(2, thread_name_prefix="finisher")
         self._work_done = self._threads.submit(self._work)
 
     def take(self, complete: Complete) -> None:
         """Hands over a complete file."""
-        self.pending += 1
         self._held += complete.part.held
+        self._open += isinstance(complete.part, PartFile)
         self._gathered.append(complete)
         if len(self._gathered) >= min(LARGEST_GROUP, OPEN_FILES.share // 2):
             self._hand_on()
@@ -76,7 +78,7 @@ class Finisher:
         if self._work_done.done():
             # It ends by itself only by an error of ours, which is not to go unheard.
             self._work_done.result()
-        return self.pending < MOST_PENDING and self._held < COMPLETE.share
+        return self._open < MOST_OPEN and self._held < COMPLETE.share
 
     def done(self) -> Iterator[Outcome]:
         """The outcomes that are known by now; to be asked for now and then."""
@@ -84,9 +86,9 @@ class Finisher:
             # Nothing waits: better a small group now than a large one later.
             self._hand_on()
         while not self._outcomes.empty():
-            outcomes, count, held = self._outcomes.get()
-            self.pending -= count
+            outcomes, held, opened = self._outcomes.get()
             self._held -= held
+            self._open -= opened
             yield from outcomes
 
     def stop(self, progress: Callable[[], None]) -> None:
@@ -158,7 +160,9 @@ class Finisher:
             under_way.group.close()
         told = [self._told_of(*each) for each in zip(batch, hashes, files, strict=True)]
         outcomes = [outcome for outcome in told if outcome is not None]
-        self._outcomes.put((outcomes, len(batch), sum(one.part.held for one in batch)))
+        held = sum(one.part.held for one in batch)
+        opened = sum(isinstance(one.part, PartFile) for one in batch)
+        self._outcomes.put((outcomes, held, opened))
 
     def _check(self, complete: Complete, remote: str) -> None:
         if remote != self._verifier.ours(complete.part):

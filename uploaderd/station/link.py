@@ -7,6 +7,12 @@ from typing import Protocol
 
 import paramiko
 
+from uploaderd.errors import StationError
+
+
+class NoSession(StationError):
+    """As many sessions are open on a connection as the station allows."""
+
 
 class Stream(Protocol):
     """A byte stream in both directions: an SFTP session before its protocol."""

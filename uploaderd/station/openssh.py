@@ -29,14 +29,14 @@ from uploaderd.errors import (
 )
 from uploaderd.station.access import Access
 from uploaderd.station.link import CommandResult
-from uploaderd.station.paramiko_link import SFTP_HINT, BytesSftpClient
+from uploaderd.station.paramiko_link import CIPHERS, SFTP_HINT, BytesSftpClient
 
 OLD_ALGORITHMS = (
     "HostKeyAlgorithms=+ssh-rsa",
     "PubkeyAcceptedAlgorithms=+ssh-rsa",
     "KexAlgorithms=+diffie-hellman-group14-sha1,diffie-hellman-group-exchange-sha1,"
     "diffie-hellman-group1-sha1",
-    "Ciphers=aes128-gcm@openssh.com,aes128-ctr,aes128-cbc,aes256-cbc,3des-cbc",
+    "Ciphers=" + ",".join((*CIPHERS, "aes128-cbc", "aes256-cbc", "3des-cbc")),
     "MACs=+hmac-sha1",
 )
 MASTER_ONLY = ("-o", "BatchMode=yes", "-o", "ProxyCommand=false")
@@ -123,11 +123,8 @@ class OpenSshLink:
     def start(self) -> None:
         """Starts the master; raises StationError as `connection.connect` does."""
         access = self._access
-        environment: dict[str, str] = {
-            key: os.environ[key] for key in ("PATH", "HOME") if key in os.environ
-        }
-        if access.use_agent and "SSH_AUTH_SOCK" in os.environ:
-            environment["SSH_AUTH_SOCK"] = os.environ["SSH_AUTH_SOCK"]
+        inherited = ("PATH", "HOME", *(("SSH_AUTH_SOCK",) if access.use_agent else ()))
+        environment = {key: os.environ[key] for key in inherited if key in os.environ}
         errors = self._folder / "errors"
         with _Askpass(self._folder, access) as askpass, errors.open("wb") as sink:
             self._master = subprocess.Popen(

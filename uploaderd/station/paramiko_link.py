@@ -21,7 +21,7 @@ from paramiko.buffered_pipe import BufferedPipe, PipeTimeout
 
 from uploaderd.errors import StationError, StationUnreachable
 from uploaderd.station.budget import IN_FLIGHT
-from uploaderd.station.link import CommandResult
+from uploaderd.station.link import CommandResult, NoSession
 from uploaderd.station.pipelined import SftpNonsense, check_kind
 
 WINDOW = 64 << 20
@@ -199,7 +199,7 @@ class ParamikoLink:
         except (paramiko.SSHException, EOFError, OSError) as error:
             if self._broke(error):
                 raise StationUnreachable(f"The connection broke: {error}.") from error
-            raise StationError(f"The station opens no further session: {error}.") from error
+            raise NoSession(f"The station opens no further session: {error}.") from error
 
     def _sftp_channel(self, channel: paramiko.Channel) -> paramiko.Channel:
         channel.settimeout(self._stall_s)
@@ -230,10 +230,13 @@ class ParamikoLink:
             channel.exec_command(command)
         except (paramiko.SSHException, EOFError, OSError) as error:
             channel.close()
-            if self._broke(error):
-                raise StationUnreachable(f"The connection broke: {error}.") from error
-            raise StationError(f"The station runs no commands: {error}.") from error
+            raise self._no_command(error) from error
         return ChannelStream(channel, received)
+
+    def _no_command(self, error: Exception) -> StationError:
+        if self._broke(error):
+            return StationUnreachable(f"The connection broke: {error}.")
+        return StationError(f"The station runs no commands: {error}.")
 
     def sftp_client(self) -> paramiko.SFTPClient:
         """A new SFTP session for control operations; silence beyond the stall time ends it."""
@@ -267,9 +270,7 @@ class ParamikoLink:
             while data := channel.recv_stderr(PACKET):
                 errors += data
         except (paramiko.SSHException, EOFError, OSError) as error:
-            if self._broke(error):
-                raise StationUnreachable(f"The connection broke: {error}.") from error
-            raise StationError(f"The station runs no commands: {error}.") from error
+            raise self._no_command(error) from error
         finally:
             # To say goodbye on a broken connection fails, and nothing is lost by it.
             with contextlib.suppress(paramiko.SSHException, EOFError, OSError):

@@ -15,6 +15,9 @@ from uploaderd.station.group_sync import sync_each
 from uploaderd.station.part_file import PartFile, not_written
 from uploaderd.station.unnamed_file import UNSUPPORTED, UnnamedFile
 
+_OVERHEAD = 1024
+"""Bytes in memory beside the content, about: its names, and what waits for it."""
+
 
 class SmallFile:
     """What `PartFile` is to a finisher, for content that is whole."""
@@ -32,7 +35,7 @@ class SmallFile:
     @property
     def held(self) -> int:
         """Bytes in memory."""
-        return len(self._content)
+        return len(self._content) + _OVERHEAD
 
     @property
     def position(self) -> int:

@@ -46,13 +46,18 @@ class TarStream:
         self._data = b""
         self._at = 0
 
-    def entries(self, largest: int) -> Iterator[Entry]:
-        """The files, without links; none may be larger than `largest` bytes.
+    def entries(self, largest: int, most: int) -> Iterator[Entry]:
+        """The files, without links; at most `most`, none larger than `largest` bytes.
 
         Raises NotAnArchive, EOFError if it ends early, and OSError as the stream does.
         """
         long_name = b""
+        headers = 0
         while any(header := self._take(BLOCK)):
+            headers += 1
+            if headers > 2 * most:
+                # Of each file one, and one for its long name.
+                raise NotAnArchive(f"more than {most} entries")
             name, size_text, mtime_text, kind, magic = _FIELDS.unpack_from(header)
             size = _octal(size_text)
             if magic != b"ustar":

@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 import re
 import threading
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -16,6 +17,7 @@ import paramiko
 
 from uploaderd.errors import StationError, StationUnreachable
 from uploaderd.station.connection import Connection
+from uploaderd.station.link import NoSession
 from uploaderd.station.outcome import Wanted
 from uploaderd.station.part_file import PartFile
 from uploaderd.station.reading import Complete
@@ -26,6 +28,9 @@ SAMPLE = 32768
 SAMPLES = 6
 LONGEST_COMMAND = 60_000
 """Bytes of file names in one command; Linux takes 128 KiB in one argument."""
+SESSION_S = 30.0
+"""How long to wait for a session, where a station allows few; then nothing is verified by hash."""
+SESSION_AGAIN_S = 0.2
 _ESCAPE = re.compile(rb"\\[\\nr]")
 _ESCAPES = {b"\\\\": b"\\", b"\\n": b"\n", b"\\r": b"\r"}
 
@@ -113,14 +118,19 @@ class Verifier:
 
     def _run(self, command: bytes) -> bytes:
         """What a command says, however it ends; nothing if the station runs none."""
+        deadline = time.monotonic() + SESSION_S
         with self._lock:
-            try:
-                return self._connection.run(command, timeout_s=self._timeout_s).output
-            except StationUnreachable:
-                raise
-            except StationError as error:
-                LOG.debug("no command at the station: %s", error)
-                return b""
+            while True:
+                try:
+                    return self._connection.run(command, timeout_s=self._timeout_s).output
+                except StationUnreachable:
+                    raise
+                except StationError as error:
+                    if not isinstance(error, NoSession) or time.monotonic() > deadline:
+                        LOG.debug("no command at the station: %s", error)
+                        return b""
+                # Those that are open now will not be for long.
+                time.sleep(SESSION_AGAIN_S)
 
     def prefix_matches(self, wanted: Wanted, part: PartFile) -> bool:
         """Whether the bytes that a part file has are those of the station's file.

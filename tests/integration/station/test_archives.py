@@ -245,6 +245,25 @@ def test_a_station_without_commands_is_asked_once(
     assert len(read_by_sftp) == len(ones)
 
 
+def test_a_station_that_allows_few_sessions_still_gives_every_hash(tmp_path: Path) -> None:
+    server = lab_sshd.start(tmp_path / "narrow", options=["MaxSessions 2"])
+    try:
+        access = Access(
+            *(server.host, server.port, server.user),
+            key_file=server.key_file,
+            known_hosts=tmp_path / "known_hosts",
+        )
+        paths = make(tmp_path / "large", *(random.randbytes(2 << 20) for _ in range(4)))
+        ones = [*(seen(one) for one in wanted(paths, tmp_path / "other")), *many(tmp_path, 600)]
+        with connect(access) as connection:
+            outcomes = list(fetch(connection, ones, Limits(files_in_flight=AT_ONCE * WORTH_IT)))
+    finally:
+        server.stop()
+    assert_same(outcomes)
+    assert len(outcomes) == len(ones)
+    assert {one.verified for one in outcomes if isinstance(one, Fetched)} == {"remote_hash"}
+
+
 def test_who_stops_listening_leaves_no_thread_behind(
     connection: Connection, tmp_path: Path, commands: list[Callable[[bytes], bytes]]
 ) -> None:

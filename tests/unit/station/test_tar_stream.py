@@ -50,7 +50,7 @@ def test_files_and_what_is_said_behind_them_come_as_they_were_written(
 ) -> None:
     said = said.lstrip(b"\0")
     stream = TarStream(Pieces(archive(files) + said, length), 1.0)
-    assert list(stream.entries(LARGEST)) == [
+    assert list(stream.entries(LARGEST, 1000)) == [
         Entry(name.encode(), mtime, content) for name, (mtime, content) in files.items()
     ]
     assert stream.rest(len(said)) == said
@@ -65,14 +65,14 @@ def test_an_archive_that_ends_early_says_so(
     content = sum(512 + len(content) + -len(content) % 512 for _, content in files.values())
     content += sum(1024 for name in files if len(name) > 100)
     with pytest.raises(EOFError):
-        list(TarStream(Pieces(whole[: int(content * cut)], 700), 1.0).entries(LARGEST))
+        list(TarStream(Pieces(whole[: int(content * cut)], 700), 1.0).entries(LARGEST, 1000))
 
 
 @hypothesis.given(st.binary(max_size=5000))
 def test_nonsense_is_no_archive(data: bytes) -> None:
     stream = TarStream(Pieces(data, 600), 1.0)
     try:
-        entries = list(stream.entries(LARGEST))
+        entries = list(stream.entries(LARGEST, 1000))
     except (NotAnArchive, EOFError):
         return
     # It began with a block of zeros.
@@ -87,7 +87,7 @@ def test_links_are_left_out() -> None:
             about = tarfile.TarInfo(name)
             about.type, about.linkname = kind, "elsewhere"
             tar.addfile(about)
-    assert not list(TarStream(Pieces(buffer.getvalue(), 512), 1.0).entries(LARGEST))
+    assert not list(TarStream(Pieces(buffer.getvalue(), 512), 1.0).entries(LARGEST, 1000))
 
 
 @pytest.mark.parametrize("kind", [tarfile.DIRTYPE, tarfile.FIFOTYPE, tarfile.XHDTYPE])
@@ -95,18 +95,26 @@ def test_what_is_no_file_ends_the_reading(kind: bytes) -> None:
     about = tarfile.TarInfo("x")
     about.type = kind
     with pytest.raises(NotAnArchive, match="type"):
-        list(TarStream(Pieces(about.tobuf() + bytes(1024), 512), 1.0).entries(LARGEST))
+        list(TarStream(Pieces(about.tobuf() + bytes(1024), 512), 1.0).entries(LARGEST, 1000))
 
 
 def test_a_file_that_is_larger_than_any_that_was_asked_for_is_not_taken_into_memory() -> None:
     about = tarfile.TarInfo("x")
     about.size = LARGEST + 1
     with pytest.raises(NotAnArchive, match=str(LARGEST + 1)):
-        list(TarStream(Pieces(about.tobuf(), 512), 1.0).entries(LARGEST))
+        list(TarStream(Pieces(about.tobuf(), 512), 1.0).entries(LARGEST, 1000))
+
+
+def test_an_archive_without_end_is_left() -> None:
+    about = tarfile.TarInfo("x")
+    about.type = tarfile.SYMTYPE
+    stream = TarStream(Pieces(about.tobuf() * 21, 512), 1.0)
+    with pytest.raises(NotAnArchive, match="more than 10 entries"):
+        list(stream.entries(LARGEST, 10))
 
 
 def test_a_flood_behind_an_archive_is_not_taken_into_memory() -> None:
     stream = TarStream(Pieces(archive({}) + b"x" * 10_000_000, 65536), 1.0)
-    assert not list(stream.entries(LARGEST))
+    assert not list(stream.entries(LARGEST, 1000))
     with pytest.raises(NotAnArchive, match="more than 10 bytes"):
         stream.rest(10)
