@@ -25,6 +25,8 @@ SIMPLE = {
     **{f"UInt{bits}": getattr(pa, f"uint{bits}")() for bits in (8, 16, 32, 64)},
 }
 TEXTS = pa.dictionary(pa.int32(), pa.string())
+ARRAYS_AS_BYTES_SINCE = (26, 8)
+"""The first version of ClickHouse whose `reinterpret` gives an array's bytes as they lie there."""
 MOMENTS = {"3": ("Milli", "ms"), "6": ("Micro", "us"), "9": ("Nano", "ns")}
 """Decimals of a DateTime64: ClickHouse's name for its unit, and Arrow's."""
 UNITS: Mapping[str, str] = {
@@ -52,6 +54,8 @@ class Column:
     kind: str
     """ClickHouse's type."""
     comment: str
+    server: tuple[int, ...] = (0,)
+    """The database's version."""
 
     @cached_property
     def type(self) -> pa.DataType:
@@ -73,6 +77,8 @@ class Column:
             unit = next(name for name, short in MOMENTS.values() if short == self.type.unit)
             return f"toUnixTimestamp64{unit}({self.name})"
         if pa.types.is_list(self.type):
+            if self.server >= ARRAYS_AS_BYTES_SINCE:
+                return f"reinterpret({self.name}, 'String')"
             width = self.type.value_type.bit_width
             taken = ", ".join(f"bitShiftRight(x, {shift})" for shift in range(0, width, 8))
             return f"arrayStringConcat(arrayMap(x -> char({taken}), {self.name}))"

@@ -6,7 +6,7 @@ import hashlib
 import re
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 import pyarrow as pa
@@ -31,7 +31,8 @@ class Dataset:
     name: str
     """The set's folder."""
     order: tuple[str, ...]
-    """Columns that the rows of a file are sorted by, so that predicates skip row groups."""
+    """Columns that the rows of a file are sorted by, so that predicates skip row groups. The first
+    table's key, if it can be: the database then reads in order, and sorts nothing."""
     identity: str
     """What tells one version of a row from another."""
     source: str
@@ -77,7 +78,10 @@ class Dataset:
         )
 
     def widest_sql(self, columns: Sequence[Column]) -> str:
-        """Gives the most `bytes` that the arrays of a row of `%(month)s` take; empty: no arrays."""
+        """Gives the most `bytes` that the arrays of a row of `%(month)s` take; empty: no arrays.
+
+        Rows that were replaced count, too: then only the arrays' lengths are read.
+        """
         arrays = [
             f"length({column.name}) * {column.type.value_type.bit_width // 8}"
             for column in columns
@@ -86,7 +90,7 @@ class Dataset:
         if not arrays:
             return ""
         return (
-            f"SELECT max({' + '.join(arrays)}) AS bytes FROM {self.source}"
+            f"SELECT max({' + '.join(arrays)}) AS bytes FROM {self.tables[0]}"
             f" WHERE {self.span} AND {self.month_sql} = %(month)s"
         )
 
@@ -133,7 +137,7 @@ def begin_ms(month: int) -> int:
 
 
 PROFILES = tuple(f"profile_{kind}" for kind in ("mean", "max", "min", "p10", "p50", "p90"))
-SPECTRA_ORDER = ("station", "freq_start", "time_start", "spectrum_id")
+SPECTRA_ORDER = ("station", "time_start", "freq_start", "spectrum_id")
 SPECTRA_MONTH = "if(time_start = toDateTime64(0, 3, 'UTC'), 0, toYYYYMM(time_start))"
 SPECTRA_SPAN = (
     "time_start >= fromUnixTimestamp64Milli(toInt64(%(start_ms)s), 'UTC')"
@@ -144,7 +148,7 @@ DATASETS = (
     Dataset("sites", ("site_id",), "site_id, fixes, updated_at", "sites_now", ("sites",)),
     Dataset(
         "files",
-        ("host_id", "mtime_ns", "file_id"),
+        ("host_id", "file_id"),
         "file_id, stage, version",
         "files_now",
         ("files",),
@@ -205,19 +209,20 @@ def chosen(name: str) -> tuple[Dataset, ...]:
 def columns(catalog: Catalog) -> dict[str, tuple[Column, ...]]:
     """The columns of every set, by its name; one query."""
     found = catalog.query(
-        "SELECT table, name, type, comment FROM system.columns"
+        "SELECT table, name, type, comment, version() AS server FROM system.columns"
         " WHERE database = currentDatabase() AND default_kind != 'MATERIALIZED'"
         " ORDER BY table, position"
     )
     tables: dict[str, dict[str, Column]] = defaultdict(dict)
     for row in found:
-        tables[row["table"]][row["name"]] = Column(row["name"], row["type"], row["comment"])
+        server = tuple(map(int, row["server"].split(".")[:2]))
+        tables[row["table"]][row["name"]] = Column(row["name"], row["type"], row["comment"], server)
     described = {}
     for dataset in DATASETS:
         own = [c for c in tables[dataset.tables[0]].values() if c.name not in dataset.leave_out]
         for name, table, there in dataset.add:
             column = tables[table][there]
-            own.append(Column(name, column.kind, column.comment))
+            own.append(replace(column, name=name))
         described[dataset.name] = tuple(own)
     return described
 

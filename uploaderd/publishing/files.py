@@ -20,7 +20,7 @@ from uploaderd.publishing.datasets import PROFILES, Dataset, Partition, digest
 from uploaderd.publishing.points import GEO, GEOMETRY, points
 from uploaderd.repository.placement import unwritable
 
-BYTES_A_BLOCK = 2 << 20
+BYTES_A_BLOCK = 4 << 20
 ROWS_A_BLOCK = 8192
 """The database sends so many rows at a time, or fewer if they are wide."""
 BYTES_A_ROW = 400

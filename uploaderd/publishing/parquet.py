@@ -26,7 +26,7 @@ from uploaderd.publishing.datasets import Partition
 from uploaderd.publishing.plan import Plan
 from uploaderd.repository.placement import unwritable
 
-BLOCKS_AHEAD = 16
+BLOCKS_AHEAD = 8
 """Blocks that may wait for the writer, some 32 MB: the next partition is being sorted meanwhile."""
 
 

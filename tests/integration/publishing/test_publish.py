@@ -19,6 +19,7 @@ from uploaderd.catalog import Catalog
 from uploaderd.catalog.rows import EPOCH, SiteRow
 from uploaderd.errors import MessageError
 from uploaderd.publishing import datasets, holdings, release
+from uploaderd.publishing.columns import ARRAYS_AS_BYTES_SINCE, Column
 from uploaderd.publishing.parquet import Published, publish
 
 MIGRATIONS = Path(__file__).parents[3] / "sql"
@@ -77,6 +78,15 @@ def test_awkward_values_survive(catalog: Catalog, tmp_path: Path) -> None:
         assert row[name] == getattr(odd, name)
     assert row["level_mean"] is None
     assert (row["year"], row["month"]) == (2026, 2)
+
+
+def test_an_array_is_sent_as_its_bytes_by_servers_old_and_new(catalog: Catalog) -> None:
+    values = [1, -2, 300, 0, -32768]
+    rows = f"(SELECT CAST({values} AS Array(Int16)) AS levels)"
+    for server in ((24, 8), ARRAYS_AS_BYTES_SINCE):
+        sent = Column("levels", "Array(Int16)", "", server).wire
+        found = catalog.query(f"SELECT hex({sent}) AS bytes FROM {rows}")[0]["bytes"]
+        assert bytes.fromhex(found) == struct.pack("<5h", *values)
 
 
 def test_bytes_that_are_no_text_become_replacement_characters(
