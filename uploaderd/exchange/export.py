@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import IO, Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from uploaderd import __version__, clock, crash_points
 from uploaderd.catalog.client import Catalog
@@ -120,8 +121,8 @@ def write(
     path = outbox / title.name
     aside = outbox / f".{title.name}"
     origin = watermark.origin(catalog)
-    known = start if start.origin == origin else Watermark(origin)
-    ends, parts = {}, {}
+    known = start if start.origin == origin else Watermark(origin, stations=start.stations)
+    ends, parts, stations = {}, {}, set[int]()
     try:
         make_folder(outbox)
         with zipfile.ZipFile(aside, "w", zipfile.ZIP_STORED) as archive:
@@ -131,13 +132,15 @@ def write(
                 ends[table] = now
                 if watermark.anything_new(before, now):
                     condition = watermark.since(before, now)
-                    parts[table] = _part(catalog, archive, table, condition, beat)
+                    parts[table] = _part(
+                        catalog, archive, table, condition, stations=stations, beat=beat
+                    )
             manifest = Manifest(
                 title.sender,
                 title.sequence,
                 title.kind,
                 known.to_json() if known.tables else "",
-                Watermark(origin, ends).joined(known).to_json(),
+                Watermark(origin, ends, frozenset(stations)).joined(known).to_json(),
                 parts,
                 clock.now().isoformat(),
                 f"uploaderd {__version__}",
@@ -238,9 +241,11 @@ def _part(
     archive: zipfile.ZipFile,
     table: str,
     condition: str,
+    *,
+    stations: set[int],
     beat: Callable[[], None],
 ) -> Part:
-    """Writes the rows of a table into the archive, a batch at a time."""
+    """Writes the rows of a table into the archive, a batch at a time; adds their `stations`."""
     columns = [(name, kind) for name, kind, _ in catalog.columns(table)]
     kept: list[Wire] = wires(columns)
     shape = pa.schema([(column.name, column.type) for column in kept])
@@ -255,5 +260,7 @@ def _part(
                 arrays = [batch.column(n).cast(c.type) for n, c in enumerate(kept)]
                 writer.write_batch(pa.RecordBatch.from_arrays(arrays, schema=shape))
                 rows += batch.num_rows
+                if "host_id" in types:
+                    stations.update(pc.unique(batch["host_id"]).to_pylist())
                 beat()
     return Part(rows, hashed.sha256.hexdigest(), columns)

@@ -18,7 +18,7 @@ from pathlib import Path
 from uploaderd import clock, crash_points
 from uploaderd.catalog.client import Catalog
 from uploaderd.durable import sync_folder
-from uploaderd.exchange import load, receipts
+from uploaderd.exchange import load, receipts, removals
 from uploaderd.exchange.export import BadExport, Manifest, Title
 from uploaderd.exchange.receipts import Receipt
 from uploaderd.repository.placement import make_folder, unwritable, write_text
@@ -52,8 +52,9 @@ def take_in(
     inbox: Path,
     beat: Callable[[], None] = lambda: None,
     loaded: Callable[[Manifest], str] = lambda _: "",
+    removal_limit: float = removals.LIMIT,
 ) -> Iterator[Receipt]:
-    """Loads what waits, and gives the receipt of each.
+    """Loads what waits, as `load.accept` does, and gives the receipt of each.
 
     Raises:
         CatalogError: the database cannot be reached; what is not confirmed waits on.
@@ -61,7 +62,7 @@ def take_in(
     """
     for title, path in waiting(inbox):
         try:
-            receipt = load.accept(catalog, path, beat, loaded)
+            receipt = load.accept(catalog, path, beat, loaded, removal_limit)
             place = inbox / "kept"
         except BadExport as error:
             receipt = load.refuse(catalog, title, str(error))

@@ -16,7 +16,7 @@ import pyarrow as pa
 
 from uploaderd import crash_points
 from uploaderd.catalog.client import Catalog
-from uploaderd.exchange import export, receipts
+from uploaderd.exchange import export, receipts, removals
 from uploaderd.exchange.export import BadExport, Manifest
 from uploaderd.exchange.receipts import Receipt
 from uploaderd.exchange.watermark import LOAD_ORDER, Watermark
@@ -29,11 +29,13 @@ def accept(
     path: Path,
     beat: Callable[[], None] = lambda: None,
     loaded: Callable[[Manifest], str] = lambda _: "",
+    removal_limit: float = removals.LIMIT,
 ) -> Receipt:
-    """Loads an export and records its receipt.
+    """Loads an export and records its receipt; a complete one also removes what it does not bring.
 
     `loaded` is called between the two, and may add a sentence to the receipt. An export that was
-    loaded before, and whose rows the catalog has, gives the last receipt again.
+    loaded before, and whose rows the catalog has, gives the last receipt again. `removal_limit` is
+    the share of a table's rows that may be removed.
 
     Raises:
         BadExport: it is damaged, or of another schema; nothing of it is loaded.
@@ -45,15 +47,17 @@ def accept(
     if manifest.sequence <= last.sequence and last.confirmed.covers(end):
         return last
     _require_same_columns(catalog, manifest)
+    before = removals.before(catalog) if manifest.kind == "complete" else {}
     crash_points.reached("export-loaded:before")
     with Catalog(catalog.settings, BYTES) as filling:
         for table in LOAD_ORDER:
             if table in manifest.parts:
                 _fill(filling, path, table, manifest.parts[table].columns, beat)
     crash_points.reached("export-loaded:after")
-    said = loaded(manifest)
+    removed = removals.remove(catalog, end, before, removal_limit) if before else ""
     receipt = _receipt(manifest, last)
-    receipt = replace(receipt, text=f"{receipt.text} {said}".strip())
+    said = (receipt.text, removed, loaded(manifest))
+    receipt = replace(receipt, text=" ".join(filter(None, said)))
     record(catalog, receipt)
     return receipt
 

@@ -84,7 +84,9 @@ def send(
         return Sent(manifest.sequence, manifest.kind, manifest.rows, text, receipt)
     thinned = _room(catalog, target, plan, complete)
     kind = "complete" if complete and not thinned else "partial"
-    start = Watermark() if kind == "complete" else receipt.confirmed
+    start = receipt.confirmed
+    if kind == "complete":
+        start = Watermark(start.origin, stations=start.stations)
     number = max(receipt.sequence, target.highest()) + 1
     path, manifest = export.write(
         catalog, plan.outbox, Title(plan.sender, number, kind), start, plan.tables, beat=beat

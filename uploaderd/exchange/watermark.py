@@ -39,10 +39,13 @@ class Watermark:
     origin: str = ""
     """Which catalog the numbers are of; another one, be it a restored one, numbers anew."""
     tables: Mapping[str, Blocks] = field(default_factory=dict)
+    stations: frozenset[int] = frozenset()
+    """All whose rows were sent: if one's are removed here, it is known whose are to go there."""
 
     def to_json(self) -> str:
         """As it is kept in receipts and manifests."""
-        return json.dumps({"origin": self.origin, "tables": self.tables}, sort_keys=True)
+        values = {"origin": self.origin, "tables": self.tables, "stations": sorted(self.stations)}
+        return json.dumps(values, sort_keys=True)
 
     @classmethod
     def of_json(cls, text: str) -> Watermark:
@@ -57,7 +60,8 @@ class Watermark:
                 }
                 for table, b in values["tables"].items()
             }
-            return cls(str(values["origin"]), tables)
+            stations = frozenset(map(int, values.get("stations", ())))
+            return cls(str(values["origin"]), tables, stations)
         except (TypeError, KeyError, AttributeError) as error:
             raise ValueError(f"no watermark: {error!r}") from error
 
@@ -73,10 +77,11 @@ class Watermark:
         )
 
     def joined(self, other: Watermark) -> Watermark:
-        """This one, and what `other` counts of the same catalog's other tables."""
+        """This one, and what `other` counts of the same catalog's other tables and stations."""
         if self.origin != other.origin:
             return self
-        return Watermark(self.origin, {**other.tables, **self.tables})
+        stations = self.stations | other.stations
+        return Watermark(self.origin, {**other.tables, **self.tables}, stations)
 
 
 def origin(catalog: Catalog) -> str:

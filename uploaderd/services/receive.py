@@ -34,6 +34,7 @@ class ReceiveService:
         self._settings = settings.behaviour
         self._inbox = self._settings["inbox"]
         self._catalog = Catalog(settings.database)
+        self._removal_limit = self._settings["remove_at_most_percent"] / 100
         self._keeping = Keeping(
             timedelta(days=self._settings["keep_complete_days"]),
             timedelta(days=self._settings["keep_partial_days"]),
@@ -56,7 +57,9 @@ class ReceiveService:
         until = time.monotonic() + job.body.get("watch_s", 0)
         inbox.tell_all(self._catalog, self._inbox)
         while True:
-            for receipt in inbox.take_in(self._catalog, self._inbox, job.beat, self._hooks):
+            for receipt in inbox.take_in(
+                self._catalog, self._inbox, job.beat, self._hooks, self._removal_limit
+            ):
                 log.info("%s %d: %s", receipt.sender, receipt.sequence, receipt.outcome)
                 _notify(job, receipt)
                 found.append(receipt)
