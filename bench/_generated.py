@@ -25,7 +25,7 @@ WITH intDiv(number, 6) AS file, number % 6 AS band, file % 400 AS place,
     cityHash64(file) AS chance, cityHash64(number, 1) AS dice,
     toDateTime64('2025-01-01 00:00:00', 3, 'UTC')
         + toIntervalMillisecond(turn * 900000 + chance % 20000) AS start
-SELECT concat(substring(content, 1, 24), lower(hex(toUInt32(band)))),
+SELECT concat(substring(content, 1, 24), leftPad(toString(band), 8, '0')),
     concat(lower(hex(toUInt32(toUnixTimestamp(start)))),
         lower(substring(hex(MD5(toString(file))), 1, 24))),
     content, 10000 + place, concat('rfeye', leftPad(toString(2000 + place), 6, '0')), band,
@@ -44,6 +44,7 @@ SELECT concat(substring(content, 1, 24), lower(hex(toUInt32(band)))),
 FROM numbers({first}, {count}) {blocks}
 """
 _PROFILE = "arrayMap(i -> toInt16(-1000 + cityHash64(i, number) % 200), range(64))"
+_LEVELS = {"min": -1200, "p10": -1150, "mean": -1080, "p50": -1100, "p90": -1000, "max": -900}
 _FILES = """
 INSERT INTO files (host_id, file_id, remote_path, size, mtime_ns, stage, host_uid, sha256, verified,
     format, path, fetched_at, processed_at, version)
@@ -104,6 +105,20 @@ def spectra(catalog: Catalog, rows: int, *, first: int = 0, profiles: bool = Fal
         count = min(STEP, first + rows - start)
         profile = _PROFILE if profiles else "[]"
         catalog.execute(_SPECTRA.format(first=start, count=count, profile=profile, blocks=_BLOCKS))
+
+
+def profiles(catalog: Catalog, station: str, until: str) -> None:
+    """Gives the spectra of a station before a day level profiles, as newer rows: the old ones have
+    to be folded away."""
+    levels = ", ".join(
+        f"arrayMap(i -> toInt16({level} + cityHash64(i) % 200 + cityHash64(i, spectrum_id) % 30),"
+        f" range(1024)) AS profile_{name}"
+        for name, level in _LEVELS.items()
+    )
+    catalog.execute(
+        f"INSERT INTO spectra SELECT * REPLACE ({levels}, ingested_at + 1 AS ingested_at) FROM"
+        f" (SELECT * FROM spectra WHERE station = '{station}' AND time_start < '{until}')"
+    )
 
 
 def ledger(catalog: Catalog, files: int, *, first: int = 0) -> None:

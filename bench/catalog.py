@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import functools
+import hashlib
 import multiprocessing
 import random
 import statistics
@@ -36,6 +37,9 @@ ROUNDS = 5
 REPEATED = 3
 """Inserts of the rows by a process, so that its start does not count."""
 STATION_FILES = 1_000_000
+PROFILED = "rfeye002000"
+"""The station whose spectra of the first month have level profiles, of 1,024 bins."""
+OF_PROFILES = ("busiest_hours", "occupancy", "spectrum", "waterfall")
 MONITORED = 7
 """The station whose status is asked for."""
 
@@ -62,10 +66,13 @@ def run(choice: argparse.Namespace) -> Iterator[dict[str, Any]]:
                 done = 0
                 for size in sizes:
                     _generated.spectra(catalog, size - done, first=done, profiles=False)
+                    _generated.ledger(catalog, size // 6, first=done // 6)
                     done = size
                     yield from _size(catalog, size)
+                    _generated.profiles(catalog, PROFILED, "2025-02-01")
                     yield from _cookbook(catalog, size)
-                catalog.execute("TRUNCATE TABLE spectra")
+                for table in ("spectra", "files", "host_events"):
+                    catalog.execute(f"TRUNCATE TABLE {table}")
                 yield from _status(catalog, sizes[-1])
         finally:
             server.stop()
@@ -156,17 +163,28 @@ def _size(catalog: Catalog, rows: int) -> Iterator[dict[str, Any]]:
     yield _result(f"bytes a row, {rows} spectra", stored, 40, "goal", unit="bytes")
 
 
+_PROFILES = {"station": PROFILED, "since": "2025-01-02", "until": "2025-02-01"}
+
+
 def _cookbook(catalog: Catalog, rows: int) -> Iterator[dict[str, Any]]:
-    """Each query as an analyst asks it: a station and a month, or a band and place and a week."""
+    """Each query as an analyst asks it: a station, a band and a month, or a spectrum's file."""
     chance = random.Random(rows)
     days = max(1, rows // 6 // _generated.STATIONS // 96)
     for name, query in cookbook.queries().items():
         taken = []
         for _ in range(ROUNDS * 2):
-            given = _asked(chance, days)
+            given = _asked(chance, days) | (_PROFILES if name in OF_PROFILES else {})
+            if name == "raw_file":
+                given["spectrum_id"] = _some_id(chance.randrange(rows))
             wanted = {p.name: given[p.name] for p in query.parameters if p.name in given}
             taken.append(_seconds(functools.partial(cookbook.run, catalog, name, wanted)))
         yield from _percentiles(f"{name}, {rows} spectra", taken, 1.0)
+
+
+def _some_id(number: int) -> str:
+    """The id of one of the generated spectra."""
+    content = hashlib.sha256(str(number // 6).encode()).hexdigest()
+    return f"{content[:24]}{number % 6:08}"
 
 
 def _asked(chance: random.Random, days: int) -> dict[str, str]:

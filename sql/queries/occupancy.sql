@@ -17,30 +17,39 @@ SELECT station, toUInt64(intDiv(middle, %(channel)s) * %(channel)s) AS channel, 
        round(avg(mean_threshold), 2) AS threshold, round(avg(revisit), 3) AS revisit_s,
        toUInt64(round(max(samples))) AS samples, round(max(observed), 1) AS observed_s
 FROM (
-    SELECT station, unit, toDateTime64(hour_number * 3600, 0, 'UTC') AS hour, any(middles) AS middle_of,
-           sumForEach(arrayMap((c, share) -> c * seen * share.1, counts, shares)) AS least_of,
-           sumForEach(arrayMap((c, share) -> c * seen * share.2, counts, shares)) AS sure_of,
-           sumForEach(arrayMap((c, share) -> c * seen * share.3, counts, shares)) AS most_of,
-           sumForEach(arrayMap(c -> c * seen, counts)) AS weight_of,
+    SELECT station, unit, toDateTime64(hour_number * 3600, 0, 'UTC') AS hour,
+           arrayMap(k -> freq_start + (freq_stop - freq_start) / greatest(points - 1, 1) / 2
+                         * (intDiv(k * points, bins) + greatest(intDiv((k + 1) * points, bins), 1) - 1),
+                    range(first, last)) AS middle_of,
+           sumForEach(arrayMap((low, p10, p50, p90, high) -> if(high = -32768, 0, seen * (
+                          0.1 * (low > edge) + 0.4 * (p10 > edge) + 0.4 * (p50 > edge)
+                          + if(p90 > edge, 0.1, (high > edge) * least(0.1, 1 / traces)))),
+                      lows, p10s, p50s, p90s, highs)) AS least_of,
+           sumForEach(arrayMap((low, p10, p50, p90, high, mean) -> if(high = -32768, 0, seen * multiIf(
+                          low > edge, 1,
+                          p10 > edge, 0.95,
+                          p50 > edge, greatest(0.5, least(0.9, (mean - p10) / (p50 - p10))),
+                          p90 > edge, greatest(0.1, least(0.5, (mean - p50) / (p90 - p50))),
+                          high > edge, least(0.1, 0.05 + 1 / traces / 2),
+                          0)),
+                      lows, p10s, p50s, p90s, highs, means)) AS sure_of,
+           sumForEach(arrayMap((p10, p50, p90, high) -> if(high = -32768, 0, seen * (
+                          0.1 * (p10 > edge) + 0.4 * (p50 > edge) + 0.4 * (p90 > edge) + 0.1 * (high > edge))),
+                      p10s, p50s, p90s, highs)) AS most_of,
+           sumForEach(arrayMap(high -> seen * (high != -32768), highs)) AS weight_of,
            avg(threshold) AS mean_threshold, avgIf(revisit_s, isFinite(revisit_s)) AS revisit,
            sum(seen) AS samples, sum(within) / 1000 AS observed
     FROM (
         SELECT station, unit, freq_start, freq_stop, points, traces, revisit_s,
                if(isNaN(%(threshold)s), level_p10 + %(margin)s, %(threshold)s) AS threshold,
                10 * threshold AS edge, length(profile_max) AS bins,
-               arrayMap(k -> freq_start + (freq_stop - freq_start) / greatest(points - 1, 1) / 2
-                             * (intDiv(k * points, bins) + greatest(intDiv((k + 1) * points, bins), 1) - 1),
-                        range(bins)) AS middles,
-               arrayMap((level, middle) -> level != -32768 AND middle BETWEEN %(low)s AND %(high)s,
-                        profile_max, middles) AS counts,
-               arrayMap((low, p10, p50, p90, high, mean) -> multiIf(
-                            low > edge, (1, 1, 1),
-                            p10 > edge, (0.9, 0.95, 1),
-                            p50 > edge, (0.5, greatest(0.5, least(0.9, (mean - p10) / (p50 - p10))), 0.9),
-                            p90 > edge, (0.1, greatest(0.1, least(0.5, (mean - p50) / (p90 - p50))), 0.5),
-                            high > edge, (least(0.1, 1 / traces), least(0.1, 0.05 + 1 / traces / 2), 0.1),
-                            (0, 0, 0)),
-                        profile_min, profile_p10, profile_p50, profile_p90, profile_max, profile_mean) AS shares,
+               -- The bins of the band asked for, and some beside it.
+               bins / greatest(freq_stop - freq_start, 1) AS density,
+               toUInt32(least(toFloat64(bins), greatest(0, (%(low)s - freq_start) * density - 3))) AS first,
+               toUInt32(least(toFloat64(bins), greatest(first, (%(high)s - freq_start) * density + 3))) AS last,
+               arraySlice(profile_min, first + 1, last - first) AS lows, arraySlice(profile_p10, first + 1, last - first) AS p10s,
+               arraySlice(profile_p50, first + 1, last - first) AS p50s, arraySlice(profile_p90, first + 1, last - first) AS p90s,
+               arraySlice(profile_max, first + 1, last - first) AS highs, arraySlice(profile_mean, first + 1, last - first) AS means,
                greatest(toUnixTimestamp64Milli(time_start), toUnixTimestamp64Milli(parseDateTime64BestEffort(%(since)s, 3, 'UTC'))) AS start,
                least(toUnixTimestamp64Milli(time_stop), toUnixTimestamp64Milli(parseDateTime64BestEffort(%(until)s, 3, 'UTC'))) AS stop,
                toUnixTimestamp64Milli(time_stop) - toUnixTimestamp64Milli(time_start) AS length,
@@ -55,8 +64,8 @@ FROM (
           AND freq_start <= %(high)s AND freq_stop >= %(low)s
           AND notEmpty(profile_p50) AND isFinite(level_p10) AND unit != '%%'
     )
-    GROUP BY station, unit, freq_start, freq_stop, points, bins, hour
+    GROUP BY station, unit, freq_start, freq_stop, points, bins, first, last, hour_number
 )
 ARRAY JOIN middle_of AS middle, least_of AS at_least, sure_of AS sure, most_of AS at_most, weight_of AS weight
-WHERE weight > 0
+WHERE weight > 0 AND middle BETWEEN %(low)s AND %(high)s
 GROUP BY station, channel, unit, hour ORDER BY station, channel, unit, hour
