@@ -53,10 +53,15 @@ def check(document: Document, wanted: dict[str, Any], value: Any, where: KeyPath
         raise min(faults, key=lambda fault: fault[0])[1]
 
 
+_IN_MESSAGES = {"host_add": "address", "host_port": "port", "passwd": "password"}
+"""What messages call some settings: somebody who knows those tries the same word in a file."""
+
+
 def closest(word: str, known: Iterable[str]) -> str:
     """`; did you mean …?` for a misspelt word, or what there is to choose from."""
     names = sorted(known)
-    near = difflib.get_close_matches(word, names, n=1, cutoff=0.6)
+    near = [name for name in names if name == _IN_MESSAGES.get(word)]
+    near = near or difflib.get_close_matches(word, names, n=1, cutoff=0.6)
     return f"; did you mean {near[0]}?" if near else f"; known here: {', '.join(names)}"
 
 

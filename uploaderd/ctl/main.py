@@ -10,7 +10,7 @@ import sys
 from collections.abc import Sequence
 
 from uploaderd import __version__
-from uploaderd.errors import UploaderError
+from uploaderd.errors import ConfigError, UploaderError
 
 COMMANDS: tuple[str, ...] = (
     "catalog",
@@ -44,7 +44,10 @@ def build_parser(commands: Sequence[str] = COMMANDS) -> argparse.ArgumentParser:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Runs one command; an expected error is one line on standard error and status 1."""
+    """Runs one command; an expected error is one line on standard error.
+
+    The status is then 1, or 2 where the settings or the command line are wrong.
+    """
     arguments = build_parser().parse_args(argv)
     # The driver logs each failure to connect with its traceback; the errors below say it all.
     logging.getLogger("clickhouse_driver").setLevel(logging.CRITICAL)
@@ -52,7 +55,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return int(arguments.run(arguments))
     except UploaderError as error:
         print(f"uploaderctl: {error}", file=sys.stderr)
-        return 1
+        return 2 if isinstance(error, ConfigError) else 1
     except BrokenPipeError:
         # The reader of our output has left, as `head` does; nothing is to be said any more.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

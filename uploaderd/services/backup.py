@@ -16,6 +16,7 @@ from contextlib import AbstractContextManager, closing
 from functools import partial
 from itertools import takewhile
 
+from uploaderd.broker import notices
 from uploaderd.broker.job import Job
 from uploaderd.catalog.client import Catalog
 from uploaderd.config.settings import ServiceSettings
@@ -199,16 +200,10 @@ class BackupService:
 
 def _alarm(job: Job, station: Station, error: HostKeyChanged) -> None:
     """Tells at once that another machine may stand in a station's place: the job itself fails."""
-    job.publish_event(
-        "notify.critical.backup",
-        {
-            "subject": f"station {station.host_uid or station.host_add} ({station.host_id})",
-            "severity": "critical",
-            "type": error.code,
-            "message": str(error),
-            "timestamp": time.time(),
-            "host_id": station.host_id,
-            "host_uid": station.host_uid,
-        },
+    name = station.host_uid or station.host_add
+    event = notices.event(
+        *("critical", error.code, f"station {name} ({station.host_id})", str(error)),
+        {"host_id": station.host_id, "host_uid": station.host_uid},
     )
+    job.publish_event("notify.critical.backup", event)
     job.confirm()

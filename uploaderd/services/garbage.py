@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from typing import Any
 
-from uploaderd import clock
+from uploaderd.broker import notices
 from uploaderd.broker.job import Job
 from uploaderd.catalog.client import Catalog
 from uploaderd.config.settings import ServiceSettings
@@ -75,11 +75,4 @@ def _text(done: Collected) -> str:
 
 
 def _event(done: Collected, text: str) -> dict[str, Any]:
-    return {
-        "subject": "trash",
-        "severity": "warning",
-        "type": "garbage",
-        "message": text,
-        "timestamp": clock.seconds(),
-        **_numbers(done),
-    }
+    return notices.event("warning", "garbage", "trash", text, _numbers(done))

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+from uploaderd.broker import notices
 from uploaderd.broker.job import Job
 from uploaderd.catalog.client import Catalog
 from uploaderd.config.settings import ServiceSettings
@@ -169,19 +170,14 @@ def found(health: Health) -> dict[str, Any]:
 def _notify(job: Job, station: Station, health: Health, verdict: Verdict) -> None:
     name = station.host_uid or station.host_add
     severity = SEVERITIES[verdict.state]
-    job.publish_event(
-        f"notify.{severity}.host-check",
+    event = notices.event(
+        *(severity, "station_state", f"station {name} ({station.host_id})"),
+        f"{verdict.before or 'unknown'} → {verdict.state}: {health.reason}",
         {
-            "subject": f"station {name} ({station.host_id})",
-            "severity": severity,
-            "type": "station_state",
-            "message": f"{verdict.before or 'unknown'} → {verdict.state}: {health.reason}",
-            "timestamp": time.time(),
-            "payload": {
-                "host_id": station.host_id,
-                "host_uid": station.host_uid,
-                "state": verdict.state,
-                "before": verdict.before,
-            },
+            "host_id": station.host_id,
+            "host_uid": station.host_uid,
+            "state": verdict.state,
+            "before": verdict.before,
         },
     )
+    job.publish_event(f"notify.{severity}.host-check", event)

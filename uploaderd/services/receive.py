@@ -8,9 +8,8 @@ import subprocess
 import time
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
-from typing import Any
 
-from uploaderd import clock
+from uploaderd.broker import notices
 from uploaderd.broker.job import Job
 from uploaderd.catalog.client import Catalog
 from uploaderd.config.settings import ServiceSettings
@@ -124,12 +123,8 @@ def _notify(job: Job, receipt: Receipt) -> None:
     if receipt.outcome == "loaded" and not receipt.text:
         return
     severity = "error" if receipt.outcome == "refused" else "warning"
-    event: dict[str, Any] = {
-        "subject": f"exports of {receipt.sender}",
-        "severity": severity,
-        "type": f"export_{receipt.outcome}",
-        "message": receipt.text,
-        "timestamp": clock.seconds(),
-        "payload": {"sender": receipt.sender, "sequence": receipt.sequence},
-    }
+    event = notices.event(
+        *(severity, f"export_{receipt.outcome}", f"exports of {receipt.sender}", receipt.text),
+        {"sender": receipt.sender, "sequence": receipt.sequence},
+    )
     job.publish_event(f"notify.{severity}.receive", event)

@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from uploaderd import clock
+from uploaderd.broker import notices
 from uploaderd.broker.job import Job
 from uploaderd.catalog.client import Catalog
 from uploaderd.config.settings import DatabaseSettings, ServiceSettings
@@ -70,16 +70,12 @@ class SendService:
         log.info("%s is %s: %s", self._name, state, text)
         if before != state and (wrong or before):
             severity = "error" if wrong else "info"
-            job.publish_event(
-                f"notify.{severity}.send",
-                {
-                    "subject": f"target {self._name}",
-                    "severity": severity,
-                    "type": "target_state",
-                    "message": f"{before or 'unknown'} → {state}: {text}",
-                    "timestamp": clock.seconds(),
-                },
+            event = notices.event(
+                *(severity, "target_state", f"target {self._name}"),
+                f"{before or 'unknown'} → {state}: {text}",
+                {"target": self._name, "state": state, "before": before},
             )
+            job.publish_event(f"notify.{severity}.send", event)
         job.reply({"status": int(not wrong), "message": text, "target": self._name, "state": state})
 
 

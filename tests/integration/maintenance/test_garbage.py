@@ -50,8 +50,8 @@ def test_what_is_old_is_announced_and_deleted_after_the_grace(
         assert looked.messages == []
         told = harness.run(service, {})
         (event,) = told.bodies("notify.warning.garbage")
-        assert (event["announced"], event["deleted"]) == (2, 0)
-        assert any(path.endswith("-broken.bin") for path in event["announced_paths"])
+        assert (event["payload"]["announced"], event["payload"]["deleted"]) == (2, 0)
+        assert any(path.endswith("-broken.bin") for path in event["payload"]["announced_paths"])
         again = harness.run(service, {})
         assert again.replies[0] == {**again.replies[0], "announced": 0, "waiting": 2, "deleted": 0}
         assert again.messages == []

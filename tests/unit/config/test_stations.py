@@ -32,6 +32,7 @@ def test_a_station_is_found_by_id_or_by_name(tmp_path: Path) -> None:
     [
         ({"port": 22}, "host_id or host_uid"),
         ({"host_id": 1, "prot": 22}, "did you mean port"),
+        ({"host_id": 1, "host_add": "192.0.2.7"}, "did you mean address"),
         ({"host_id": 1, "filter": {"mode": "SOME"}}, "filter.mode: expected one of"),
         ({"host_id": 7}, "names the same station as"),
     ],

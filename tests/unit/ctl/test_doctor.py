@@ -52,3 +52,11 @@ def test_a_wrong_configuration_is_one_line(
     (tmp_path / "config.json").write_text('{"service": "all"}')
     assert main(command) == 1
     assert capsys.readouterr().out.startswith("FAIL config: ")
+
+
+def test_settings_that_cannot_be_read_have_a_status_of_their_own(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config, services = str(tmp_path / "config.json"), str(tmp_path)
+    assert main(["check", "7", "-c", config, "-s", services]) == 2
+    assert "config.json: cannot be read" in capsys.readouterr().err
