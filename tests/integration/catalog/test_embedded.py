@@ -48,6 +48,17 @@ def test_rows_of_all_kinds_come_back_as_they_went(client: Client) -> None:
     assert client.execute("SELECT * FROM kinds") == [row, row]
 
 
+def test_a_time_keeps_its_zone_in_every_block(client: Client) -> None:
+    client.execute("CREATE TABLE zoned (a String, b DateTime('Asia/Tokyo')) ENGINE = Memory")
+    client.execute("INSERT INTO zoned SELECT repeat('\\bDateTime', 9), number FROM numbers(200000)")
+    for sql in ("SELECT *, toDateTime(0) AS c FROM zoned", "SELECT *, toDateTime(0) FROM zoned;"):
+        rows, columns = client.execute(sql, with_column_types=True)
+        assert [kind for _, kind in columns] == ["String", "DateTime('Asia/Tokyo')", "DateTime"]
+        assert len(rows) == 200_000
+        assert {row[1].utcoffset().total_seconds() for row in rows} == {9 * 3600}
+    assert client.execute("SELECT max(a) AS a FROM zoned") == [("\bDateTime" * 9,)]
+
+
 def test_an_empty_answer_has_its_columns(client: Client) -> None:
     answer = client.execute("SELECT 1 AS a, 'x' AS b WHERE 0", with_column_types=True)
     assert answer == ([], [("a", "UInt8"), ("b", "String")])

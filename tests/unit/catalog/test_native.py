@@ -10,7 +10,7 @@ import pytest
 from clickhouse_driver.bufferedwriter import CompressedBufferedWriter
 from clickhouse_driver.columns.service import write_column
 from clickhouse_driver.context import Context
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from uploaderd.catalog.native import encoded
@@ -46,6 +46,7 @@ def by_the_driver(kind: str, values: list[Any]) -> bytes:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_column_has_the_drivers_bytes(kind: str) -> None:
+    @settings(max_examples=40)
     @given(st.lists(KINDS[kind], min_size=1, max_size=300))
     def check(values: list[Any]) -> None:
         assert encoded(kind, values) == by_the_driver(kind, values)

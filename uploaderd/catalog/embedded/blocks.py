@@ -7,6 +7,7 @@ the values take. Nothing is decoded; the bytes go to and from the engine as they
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from functools import lru_cache
 
 from uploaderd.catalog.embedded.wire import ProtocolError, Source, string, varint
@@ -192,6 +193,24 @@ def header(columns: list[tuple[str, str]]) -> bytes:
     """A block of no rows that names columns and their types."""
     names = b"".join(string(name) + string(type_name) for name, type_name in columns)
     return varint(len(columns)) + varint(0) + names
+
+
+def retyped(data: bytes, kinds: Sequence[str]) -> bytes:
+    """Blocks one behind the other, whose columns of type DateTime get their type from `kinds`."""
+    source = Source()
+    source.data += data
+    parts = []
+    while source.position < len(data):
+        count, rows = source.varint(), source.varint()
+        parts.append(varint(count) + varint(rows))
+        for kind in kinds:
+            name, own = source.string(), source.string()
+            start = source.position
+            if rows:
+                skip_column(source, own, rows)
+            parts.append(string(name) + string(kind if own == "DateTime" else own))
+            parts.append(data[start : source.position])
+    return b"".join(parts)
 
 
 def columns(block: bytes) -> list[tuple[str, str]]:

@@ -8,12 +8,12 @@ import os
 import re
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from pathlib import Path
 from typing import IO, Any, NamedTuple
 
 from uploaderd import crash_points
-from uploaderd.catalog.embedded import statements
+from uploaderd.catalog.embedded import blocks, statements
 
 _CODE = re.compile(r"Code: (\d+)\. (.*)", re.DOTALL)
 _NAME = re.compile(r"\(([A-Z0-9_]+)\)\s*$")
@@ -38,6 +38,10 @@ class EngineError(Exception):
 def _translated(error: Exception) -> EngineError:
     match = _CODE.search(str(error))
     return EngineError(int(match[1]), match[2]) if match else EngineError(1002, str(error))
+
+
+def _types(data: bytes) -> list[str]:
+    return [kind for _, kind in blocks.columns(data)]
 
 
 class Piece(NamedTuple):
@@ -81,6 +85,7 @@ class DataFolder:
 class Session:
     """One session of the engine: its database, settings and temporary tables are its own.
 
+    The engine's own configuration, for those who need one, is `config.xml` in the data folder.
     One thread uses a session at a time; `cancel` may come from any. Every method raises
     `EngineError`.
     """
@@ -92,8 +97,10 @@ class Session:
         self._mark = f"embedded-{number}"
         self._spool = path / "spool"
         self._applied: dict[str, str] = {}
+        config = path / "config.xml"
+        options = f"?config-file={config}" if config.exists() else ""
         try:
-            self._connection: Any = chdb.connect(str(path / "store"))
+            self._connection: Any = chdb.connect(f"{path / 'store'}{options}")
         except (RuntimeError, ValueError) as error:
             raise _translated(error) from error
 
@@ -136,7 +143,25 @@ class Session:
             raise _translated(error) from error
 
     def stream(self, sql: str) -> Iterator[Piece]:
-        """Native blocks of a SELECT, while they come about."""
+        """Native blocks of a SELECT, while they come about.
+
+        The engine leaves the zone out of a column's type DateTime('zone'), as for clients of old.
+        If a column may have one, the query is asked for its types and run again.
+        """
+        pieces = self._pieces(sql)
+        first = next(pieces, None)
+        if first is None:
+            return
+        if b"\x08DateTime" not in first.data or "DateTime" not in _types(first.data):
+            yield first
+            yield from pieces
+            return
+        pieces.close()
+        kinds = [kind for _, kind, _ in self.describe(f"({sql.strip().rstrip(';')})")]
+        for piece in self._pieces(sql):
+            yield piece._replace(data=blocks.retyped(piece.data, kinds))
+
+    def _pieces(self, sql: str) -> Generator[Piece, None, None]:
         try:
             result = self._connection.send_query(sql, "Native")
         except (RuntimeError, ValueError) as error:
