@@ -36,6 +36,19 @@ Provides: python(abi) = {ABI}, systemd, /bin/sh, /usr/bin/sed
 What the distribution has.
 %files
 """
+MACROS = """
+%dist .el9
+%rhel 9
+%_unitdir /usr/lib/systemd/system
+%_sysusersdir /usr/lib/sysusers.d
+%_tmpfilesdir /usr/lib/tmpfiles.d
+%_build_id_links compat
+%__brp_strip /bin/false
+%__brp_mangle_shebangs /bin/false
+%__os_install_post %{__brp_strip} %{__brp_mangle_shebangs}
+"""
+"""What Enterprise Linux 9 defines and Debian does not; its own steps after installation fail here if
+they are run, for they would damage the bundle."""
 PROGRAMS = ("uploaderd", "uploaderctl", "amqpfire", "uploaderd-zabbix-request")
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
@@ -43,7 +56,10 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 
 @dataclass(frozen=True)
 class Packages:
-    """The packages of this release and of the next one, whose example of config.json differs."""
+    """The packages of this release and of the next one, whose example of config.json differs.
+
+    The next one is built with the macros of an RPM distribution.
+    """
 
     stub: Path
     old: dict[str, Path]
@@ -63,7 +79,9 @@ def packages(tmp_path_factory: pytest.TempPathFactory) -> Packages:
     change(tree / "uploaderd" / "__init__.py", '__version__ = "', '__version__ = "9.')
     change(tree / "config.json.example", "{", '{\n  "status": {"disk_days": 7},', count=1)
     commit(tree)
-    return Packages(stub(folder), old, build(tree))
+    (folder / "home").mkdir()
+    (folder / "home" / ".rpmmacros").write_text(MACROS)
+    return Packages(stub(folder), old, build(tree, HOME=str(folder / "home")))
 
 
 def copy_of_the_tree(tree: Path) -> Path:
@@ -91,11 +109,15 @@ def change(path: Path, old: str, new: str, count: int = -1) -> None:
     path.write_text(text.replace(old, new, count))
 
 
-def build(tree: Path) -> dict[str, Path]:
+def build(tree: Path, **environment: str) -> dict[str, Path]:
     """Runs scripts/package; gives the packages by name."""
-    wheels = {**os.environ, "WHEELS": str(ROOT / "var" / "wheels"), "PYTHON": sys.executable}
+    wheels = {"WHEELS": str(ROOT / "var" / "wheels"), "PYTHON": sys.executable}
     done = subprocess.run(
-        [tree / "scripts" / "package"], env=wheels, check=False, capture_output=True, text=True
+        [tree / "scripts" / "package"],
+        env={**os.environ, **wheels, **environment},
+        check=False,
+        capture_output=True,
+        text=True,
     )
     assert done.returncode == 0, done.stdout + done.stderr
     built = {path.name.split("-")[0]: path for path in (tree / "dist").glob("*.rpm")}
@@ -136,6 +158,20 @@ def test_amqpfire_is_installed_alone_and_works(packages: Packages, root: Root) -
     assert root.run("sh", "-c", "ls -d /usr/lib/amqpfire", check=False).returncode
     alone = json.loads(root.run("/usr/local/bin/check", "host_uid=x", "host_port=70000").stdout)
     assert "host_port is 70000" in alone["message_query"]
+
+
+def test_rpmlint_finds_nothing_without_a_reason(packages: Packages) -> None:
+    if not shutil.which("rpmlint"):
+        pytest.skip("rpmlint is not installed")
+    of_both = [*packages.old.values(), *packages.new.values(), ROOT / "rpm" / "uploaderd.spec"]
+    command = ["rpmlint", "-r", str(ROOT / "rpm" / "uploaderd.rpmlintrc"), *map(str, of_both)]
+    done = subprocess.run(command, check=False, capture_output=True, text=True)
+    assert "; 0 errors, 0 warnings" in done.stdout, done.stdout
+
+
+def test_an_rpm_distribution_gets_its_own_release(packages: Packages) -> None:
+    assert all(path.name.endswith("-1.el9.x86_64.rpm") for path in packages.new.values())
+    assert all(path.name.endswith("-1.x86_64.rpm") for path in packages.old.values())
 
 
 def test_uploaderd_needs_what_it_says(packages: Packages, root: Root) -> None:
