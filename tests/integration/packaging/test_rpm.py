@@ -47,8 +47,8 @@ MACROS = """
 %__brp_mangle_shebangs /bin/false
 %__os_install_post %{__brp_strip} %{__brp_mangle_shebangs}
 """
-"""What Enterprise Linux 9 defines and Debian does not; its own steps after installation fail here if
-they are run, for they would damage the bundle."""
+"""What Enterprise Linux 9 defines and Debian does not. Its own steps after an installation would
+damage the bundle: here they fail if they are run."""
 PROGRAMS = ("uploaderd", "uploaderctl", "amqpfire", "uploaderd-zabbix-request")
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
