@@ -107,8 +107,6 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _fire(arguments: argparse.Namespace) -> int:
     try:
         bodies = _bodies(arguments)
-        for body in bodies:
-            messages.validate(arguments.service, body)
     except MessageError as error:
         return _report(arguments, None, INVALID, str(error), None)
     if arguments.dry_run:
@@ -128,13 +126,18 @@ def _fire(arguments: argparse.Namespace) -> int:
 
 
 def _bodies(arguments: argparse.Namespace) -> list[Any]:
+    """What is to be sent; raises MessageError for what is not valid."""
     if arguments.csv is not None:
         return list(requests.from_csv(arguments.service, arguments.csv))
+    body: object
     if arguments.body is not None:
-        return [messages.decode(sys.stdin.buffer.read())]
-    if arguments.text is not None:
-        return [messages.decode(arguments.text.encode())]
-    return [requests.from_parameters(arguments.service, arguments.parameter)]
+        body = messages.decode(sys.stdin.buffer.read())
+    elif arguments.text is not None:
+        body = messages.decode(arguments.text.encode())
+    else:
+        body = requests.from_parameters(arguments.service, arguments.parameter)
+    messages.validate(arguments.service, body)
+    return [body]
 
 
 def _told(arguments: argparse.Namespace, body: object, outcome: Outcome) -> int:

@@ -31,20 +31,30 @@ def from_parameters(kind: str, pairs: Sequence[str]) -> dict[str, Any]:
 
 
 def from_csv(kind: str, path: Path) -> Iterator[dict[str, Any]]:
-    """A body for each line of a CSV file whose first line names the keys; empty cells are left out.
+    """A valid body, without empty cells, for each line of a CSV file whose first names the keys.
 
-    Raises MessageError for a line with more cells than the first, or a file that is not readable.
+    Raises MessageError, with the line's number, for one that makes no valid body or has more cells
+    than the first, and for a file that is not readable.
     """
     import csv
 
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
             for number, row in enumerate(csv.DictReader(file), start=2):
-                if None in row:
-                    raise MessageError(f"{path}:{number}: more cells than the first line names.")
-                yield from_parameters(kind, [f"{k.strip()}={v}" for k, v in row.items() if v])
+                try:
+                    yield _from_row(kind, row)
+                except MessageError as error:
+                    raise MessageError(f"{path}:{number}: {error}") from None
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise MessageError(f"{path} cannot be read as CSV: {error}.") from None
+
+
+def _from_row(kind: str, row: Mapping[Any, str]) -> dict[str, Any]:
+    if None in row:
+        raise MessageError("more cells than the first line names.")
+    body = from_parameters(kind, [f"{k.strip()}={v}" for k, v in row.items() if v])
+    messages.validate(kind, body)
+    return body
 
 
 def shown(body: object) -> Any:

@@ -71,6 +71,21 @@ def test_many_hosts_come_from_a_csv_file(
     assert "host_uid" not in lines[1]
 
 
+@pytest.mark.parametrize(
+    ("line", "why"),
+    [("x,10.0.0.2", "host_id is 'x'"), ("2,10.0.0.2,more", "more cells than the first line names")],
+)
+def test_a_wrong_line_of_a_csv_file_is_named_and_nothing_is_sent(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, line: str, why: str
+) -> None:
+    hosts = tmp_path / "hosts.csv"
+    hosts.write_text(f"host_id,host_add\n1,10.0.0.1\n{line}\n")
+    assert main(["-s", "host-request", "--csv", str(hosts)]) == 6
+    said = capsys.readouterr().err
+    assert "hosts.csv:3: " in said
+    assert why in said
+
+
 def test_wrong_usage_has_exit_status_2() -> None:
     for arguments in (["-s", "nonsense"], [], ["-s", "backup", "-p", "a=1", "--csv", "x"]):
         with pytest.raises(SystemExit) as ended:
