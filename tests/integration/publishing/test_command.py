@@ -78,4 +78,4 @@ def test_what_cannot_be_done_is_one_line(
         assert main(["publish", *words, "-s", str(where)]) == 1
         assert text in capsys.readouterr().err
     (where / "publish.json").unlink()
-    assert main(["publish", "list", "-s", str(where)]) == 1
+    assert main(["publish", "list", "-s", str(where)]) == 2
