@@ -36,7 +36,8 @@ class Dataset:
     identity: str
     """What tells one version of a row from another."""
     source: str
-    """The relation that the rows come from, each once."""
+    """The relation that the rows come from, each once; `{wanted}` stands for the condition of the
+    first table's rows in question."""
     tables: tuple[str, ...]
     """Tables that the columns are described in."""
     leave_out: tuple[str, ...] = ()
@@ -68,11 +69,15 @@ class Dataset:
         """A number of the row that changes with the row."""
         return f"cityHash64({self.identity})"
 
+    def relation(self, wanted: str) -> str:
+        """The source of the rows that fulfil a condition of the first table, perhaps of more."""
+        return self.source.format(wanted=wanted)
+
     def rows_sql(self, columns: Sequence[Column]) -> str:
         """Gives the rows of the partition `%(month)s` in their order, and each row's hash."""
         sent = ", ".join(f"{column.wire} AS sent_{column.name}" for column in columns)
         return (
-            f"SELECT {sent}, {self.hash_sql} AS row_hash FROM {self.source}"
+            f"SELECT {sent}, {self.hash_sql} AS row_hash FROM {self.relation(self.span)}"
             f" WHERE {self.span} AND {self.month_sql} = %(month)s"
             f" ORDER BY {', '.join(self.order)}"
         )
@@ -173,7 +178,9 @@ DATASETS = (
         " site_name, state, county, district",
         "(SELECT * FROM spectra_now"
         " LEFT JOIN (SELECT host_id AS f_host, file_id AS f_file, remote_path, path,"
-        " size AS file_size FROM files_now) AS f ON f_host = host_id AND f_file = file_id"
+        " size AS file_size FROM files_now WHERE (host_id, file_id) IN"
+        " (SELECT host_id, file_id FROM spectra WHERE {wanted})"
+        ") AS f ON f_host = host_id AND f_file = file_id"
         " LEFT JOIN (SELECT host_id AS h_host, equipment_type FROM hosts_now) AS h"
         " ON h_host = host_id"
         " LEFT JOIN (SELECT site_id AS p_site, name AS site_name, state, county, district"

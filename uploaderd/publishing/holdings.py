@@ -111,7 +111,8 @@ def partitions(
     sets = {each.dataset.name: each.dataset for each in asked}
     counts = (
         f"SELECT '{dataset.name}' AS dataset, {dataset.month_sql} AS month, count() AS rows,"
-        f" sum({dataset.hash_sql}) AS hashes FROM {dataset.source} WHERE {each.where}"
+        f" sum({dataset.hash_sql}) AS hashes FROM {dataset.relation(each.where)}"
+        f" WHERE {each.where}"
         " GROUP BY month"
         for each, dataset in zip(asked, sets.values(), strict=True)
     )
