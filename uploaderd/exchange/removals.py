@@ -101,7 +101,8 @@ def _counted(catalog: Catalog, table: str, owned: str, condition: str) -> Missin
 def _removal(missing: Missing, partition: str) -> str:
     key = KEYS[missing.table]
     return (
-        f"ALTER TABLE `{missing.table}` DELETE IN PARTITION ID '{partition}' WHERE ({key}) IN"
+        f"ALTER TABLE `{missing.table}` DELETE IN PARTITION ID '{partition}'"
+        f" WHERE {missing.condition} AND ({key}) IN"
         f" (SELECT {key} FROM `{missing.table}` FINAL"
         f" WHERE _partition_id = '{partition}' AND {missing.condition})"
         " SETTINGS mutations_sync = 1"

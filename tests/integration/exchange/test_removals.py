@@ -97,6 +97,16 @@ def test_a_receiver_may_end_while_it_removes(
     assert differences(pair.ours, pair.theirs) == []
 
 
+def test_a_row_that_went_back_to_an_older_version_is_equal(pair: Pair) -> None:
+    fill(pair.ours)
+    pair.ours.insert("files", [file(1, path="elsewhere", version=5)])
+    exchanged(pair, complete=True)
+    pair.ours.execute(f"ALTER TABLE files DELETE WHERE version = 5 {AT_ONCE}")
+    pair.ours.insert("files", [file(1, path="back", version=4)])
+    exchanged(pair, complete=True)
+    assert differences(pair.ours, pair.theirs) == []
+
+
 def test_a_remote_clickhouse_loses_removed_rows_too(pair: Pair) -> None:
     fill(pair.ours)
     with ClickHouseTarget(pair.theirs.settings, "north") as target:
