@@ -58,8 +58,11 @@ def cut_while_fetching(access: Access, asked: list[Wanted], chance: random.Rando
     return outcomes
 
 
+LONG = (pytest.mark.slow, pytest.mark.timeout(900))
+
+
 @pytest.mark.parametrize(
-    "cuts", [40, *(pytest.param(250, marks=pytest.mark.slow, id=f"{n}-of-4") for n in range(1, 5))]
+    "cuts", [40, *(pytest.param(250, marks=LONG, id=f"{part}-of-4") for part in range(1, 5))]
 )
 def test_cuts_at_random_bytes_and_times_lose_nothing(
     access: Access, tmp_path: Path, cuts: int
