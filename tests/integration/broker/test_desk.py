@@ -66,7 +66,7 @@ def test_dead_letters_are_listed_shown_mended_replayed_and_dropped(
         assert "The host key is another one." in dead("show", "--id", "other")[1]
         assert wait_for(lambda: client.depth("backup.dead") == 4)
 
-        assert main(["dead", "replay", "-s", str(services)]) == 1
+        assert main(["dead", "replay", "-s", str(services)]) == 2
         assert "needs a filter" in capsys.readouterr().err
         assert dead("edit", "--id", "m1-0", "--set", "host_add=10.0.0.8")[0] == 0
         wait_for(lambda: seen == ["m1-0"])
@@ -78,7 +78,7 @@ def test_dead_letters_are_listed_shown_mended_replayed_and_dropped(
         assert "2 dead letters found" in dead("list", "--service", "backup")[1]
         assert "1 dead letter found" in dead("list", "--host", "8")[1]
         assert dead("drop", "--code", "no_such_code")[0] == 1
-        assert main(["dead", "list", "--service", "nope", "-s", str(services)]) == 1
+        assert main(["dead", "list", "--service", "nope", "-s", str(services)]) == 2
         assert "There is no service 'nope': backup." in capsys.readouterr().err
 
 

@@ -163,7 +163,7 @@ def test_the_command_migrates_and_checks(
     assert main(["catalog", "migrate", *options]) == 0
     assert main(["catalog", "check", "--json", *options]) == 0
     assert capsys.readouterr().out.endswith('{"ok": true, "pending": []}\n')
-    assert main(["catalog", "check", "--password-file", str(tmp_path / "none")]) == 1
+    assert main(["catalog", "check", "--password-file", str(tmp_path / "none")]) == 2
 
 
 def test_a_ledger_that_a_power_cut_could_empty_is_refused_at_the_start(catalog: Catalog) -> None:
