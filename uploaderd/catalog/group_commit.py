@@ -35,6 +35,9 @@ class GroupCommit:
     or about `max_bytes`, but for a caller that brings more at once. A caller that finds nobody
     writing waits `max_delay_s` for others. At the door callers wait while `max_waiting_rows` are
     gathered: that is the back-pressure.
+
+    While a block is written, one more caller may call `write` if `ahead` rows have come: of so many
+    it takes long to make a block, which needs no server.
     """
 
     def __init__(
@@ -45,15 +48,18 @@ class GroupCommit:
         max_bytes: int = 64 << 20,
         max_delay_s: float = 0.0,
         max_waiting_rows: int = 500_000,
+        ahead: int = 10_000,
     ) -> None:
-        """`write` writes a block, and is called by one caller at a time."""
+        """`write` writes a block, and is called by two callers at a time at most."""
         self._write = write
         self._max_rows = max_rows
         self._max_bytes = max_bytes
         self._max_delay_s = max_delay_s
         self._max_waiting_rows = max_waiting_rows
+        self._ahead = ahead
         self._waiting: list[_Waiting] = []
-        self._writing = False
+        self._gathering = False
+        self._writing = 0
         self._changed = threading.Condition()
 
     def insert(self, rows: Rows) -> None:
@@ -73,10 +79,10 @@ class GroupCommit:
     def _next_group(self, mine: _Waiting) -> list[_Waiting]:
         """The next block if the caller is to write it; an empty list once its own rows are in."""
         with self._changed:
-            self._changed.wait_for(lambda: mine.over or not self._writing)
+            self._changed.wait_for(lambda: mine.over or self._may_write())
             if mine.over:
                 return []
-            self._writing = True
+            self._gathering = True
             due = self._waiting[0].since + self._max_delay_s
             self._changed.wait_for(
                 lambda: self._is_full(self._waiting), timeout=max(0.0, due - time.monotonic())
@@ -84,6 +90,8 @@ class GroupCommit:
             group: list[_Waiting] = []
             while self._waiting and not self._is_full(group):
                 group.append(self._waiting.pop(0))
+            self._gathering = False
+            self._writing += 1
             self._changed.notify_all()
             return group
 
@@ -98,8 +106,13 @@ class GroupCommit:
             with self._changed:
                 for one in group:
                     one.over, one.error = True, error
-                self._writing = False
+                self._writing -= 1
                 self._changed.notify_all()
+
+    def _may_write(self) -> bool:
+        if self._gathering or self._writing > 1:
+            return False
+        return not self._writing or self._count() >= self._ahead
 
     def _count(self) -> int:
         return sum(len(one.rows) for one in self._waiting)

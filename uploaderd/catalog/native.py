@@ -36,21 +36,33 @@ _DICTIONARY = 1 << 9 | 1 << 10
 
 
 class Block(NamedTuple):
-    """Rows that are to be inserted: a tuple, for such are taken as data by the driver."""
+    """Rows as they go over the wire."""
 
     rows: int
     columns: tuple[Column, ...]
 
 
+class Blocks(tuple[Block, ...]):
+    """What one INSERT takes: a tuple, for such are taken as data by the driver."""
+
+
 class BlockClient(Client):  # type: ignore[misc]  # the driver has no types
-    """The driver's client, which also takes a `Block` as the data of an INSERT."""
+    """The driver's client, which also takes `Blocks` as the data of an INSERT."""
 
     def send_data(
         self, sample_block: Any, data: Any, types_check: bool = False, columnar: bool = False
     ) -> Any:
-        """Sends a `Block` in one piece, and anything else as the driver does."""
-        if not isinstance(data, Block):
+        """Sends `Blocks` as they are, and anything else as the driver does."""
+        if not isinstance(data, Blocks):
             return super().send_data(sample_block, data, types_check, columnar)
+        for block in data:
+            self._send_block(block)
+            self.receive_profile_events()
+        self.connection.send_data(ColumnOrientedBlock())
+        self.receive_profile_events()
+        return sum(block.rows for block in data)
+
+    def _send_block(self, block: Block) -> None:
         connection = self.connection
         write_varint(ClientPacketTypes.DATA, connection.fout)
         write_binary_str("", connection.fout)
@@ -58,17 +70,13 @@ class BlockClient(Client):  # type: ignore[misc]  # the driver has no types
         plain = b"\0" if revision >= defines.DBMS_MIN_REVISION_WITH_CUSTOM_SERIALIZATION else b""
         out = connection.block_out
         BlockInfo().write(out.fout)
-        write_varint(len(data.columns), out.fout)
-        write_varint(data.rows, out.fout)
-        for name, kind, values in data.columns:
+        write_varint(len(block.columns), out.fout)
+        write_varint(block.rows, out.fout)
+        for name, kind, values in block.columns:
             write_binary_str(name, out.fout)
             write_binary_str(kind, out.fout)
             out.fout.write(plain + values)
         out.finalize()
-        self.receive_profile_events()
-        connection.send_data(ColumnOrientedBlock())
-        self.receive_profile_events()
-        return data.rows
 
 
 def encoded(kind: str, values: Sequence[Any]) -> bytes:
@@ -140,9 +148,9 @@ def _low_cardinality(argument: str, values: Sequence[str]) -> bytes:
 
 
 def _arrays(argument: str, values: Sequence[Sequence[Any]]) -> bytes:
+    if not any(values):
+        return bytes(8 * len(values))
     ends = array("Q", accumulate(map(len, values)))
-    if not ends[-1]:
-        return _bytes(ends)
     return _bytes(ends) + encoded(argument, list(chain.from_iterable(values)))
 
 

@@ -119,6 +119,20 @@ def test_of_migrations_at_once_only_one_runs(catalog: Catalog) -> None:
     assert migrate.migrate(catalog.settings)
 
 
+def test_of_many_rows_all_go_in_or_none(catalog: Catalog) -> None:
+    rows = [SiteRow(f"s{number}", 1.0, 2.0, 3.0, 1) for number in range(10_000)]
+    with pytest.raises(Refused, match="fixes does not take"):
+        catalog.insert("sites", [*rows, replace(rows[0], fixes=-1)])
+    assert catalog.query("SELECT count() AS n FROM sites") == [{"n": 0}]
+    catalog.insert("sites", rows)
+    assert catalog.query("SELECT uniqExact(site_id) AS n FROM sites") == [{"n": 10_000}]
+    found = catalog.query(
+        "SELECT count() AS n FROM system.parts WHERE database = currentDatabase()"
+        " AND table = 'sites' AND active"
+    )
+    assert found == [{"n": 1}]
+
+
 def test_errors_of_the_server_name_the_reason(catalog: Catalog) -> None:
     with pytest.raises(CatalogError, match="UNKNOWN_TABLE"):
         catalog.query("SELECT * FROM nothing")

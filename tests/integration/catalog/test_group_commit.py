@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import contextlib
+import queue
+import threading
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -49,6 +51,29 @@ def test_small_bounds_split_the_rows_and_lose_none(catalog: Catalog) -> None:
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(lambda n: writer.insert([site(n)] * (n % 4)), range(30)))
     assert catalog.query("SELECT count() AS n FROM sites_now") == [{"n": 22}]
+
+
+def test_a_block_of_many_rows_is_made_while_another_is_written() -> None:
+    begun: queue.SimpleQueue[int] = queue.SimpleQueue()
+    go_on = threading.Event()
+
+    def write(rows: Sequence[object]) -> None:
+        begun.put(len(rows))
+        assert go_on.wait(60)
+
+    writer = GroupCommit(write, ahead=10)
+    with ThreadPoolExecutor(4) as pool:
+        waiting = [pool.submit(writer.insert, [site(1)])]
+        assert begun.get(timeout=60) == 1
+        waiting += [pool.submit(writer.insert, [site(2)] * 3)]
+        waiting += [pool.submit(writer.insert, [site(3)] * 9)]
+        assert begun.get(timeout=60) == 12
+        waiting += [pool.submit(writer.insert, [site(4)] * 20)]
+        assert begun.empty()
+        go_on.set()
+        assert begun.get(timeout=60) == 20
+        for future in waiting:
+            future.result()
 
 
 def test_an_error_reaches_every_caller_and_the_next_block_goes_in(catalog: Catalog) -> None:
