@@ -26,6 +26,8 @@ class RestServer:
     """Statuses, each with its `Retry-After`, that the next calls get instead of an answer."""
     lost_answers: int = 0
     """So many batches are taken whose answer does not come."""
+    longest: int = 1 << 30
+    """Longer messages are refused (413), in bytes."""
     calls: int = 0
 
     def __post_init__(self) -> None:
@@ -78,6 +80,8 @@ class _Handler(BaseHTTPRequestHandler):
         wanted = f"Bearer {self.owner.token}"
         if self.owner.token and self.headers.get("Authorization") != wanted:
             self._answer(401)
+        elif len(body) > self.owner.longest:
+            self._answer(413)
         elif self.owner.refusals:
             status, after = self.owner.refusals.pop(0)
             self._answer(status, after=after)

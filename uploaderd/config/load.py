@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -58,7 +60,19 @@ def load_services(folder: Path, repository: Path | None = None) -> tuple[Service
     files = sorted(folder.glob("*.json"))
     if not files:
         raise ConfigError(f"{folder}: holds no service file (*.json)")
-    return tuple(load_service(file, repository) for file in files)
+    services = tuple(load_service(file, repository) for file in files)
+    _require_targets_apart(folder, [one for one in services if one.service == "send"])
+    return services
+
+
+def _require_targets_apart(folder: Path, targets: Sequence[ServiceSettings]) -> None:
+    """Raises ConfigError if two targets share a queue or an outbox: one would take the other's."""
+    for one, other in itertools.combinations(targets, 2):
+        file = document.read(folder / f"{other.name}.json")
+        if one.queue.name == other.queue.name:
+            raise file.error(("rabbitmq", "queue"), f"{one.name}.json has the same; one a target")
+        if one.behaviour["outbox"] == other.behaviour["outbox"]:
+            raise file.error(("behaviour", "outbox"), f"{one.name}.json has the same; one a target")
 
 
 def load_service(

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,15 +29,22 @@ def register(commands: Any) -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
-    now = actions.add_parser("send", help="send what a target lacks, in this process")
+    add = partial(
+        actions.add_parser, epilog=EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    now = add("send", help="send what a target lacks, in this process; status 1 if one fails")
     now.add_argument("--complete", action="store_true", help="everything, from scratch")
-    status = actions.add_parser(
-        "status", help="what each target has confirmed; status 1 if unknown"
+    now.add_argument(
+        "-c",
+        "--config",
+        type=Path,
+        metavar="FILE",
+        default=Path("/etc/uploaderd/config.json"),
+        help="the daemon's settings, which say where measurement files are (default %(default)s)",
     )
-    check = actions.add_parser(
-        "check", help="connect, write, read back; status 1 if anything fails"
-    )
-    received = actions.add_parser("received", help="the last export of each sender")
+    status = add("status", help="what each target has confirmed; status 1 if unknown")
+    check = add("check", help="connect, write, read back; status 1 if anything fails")
+    received = add("received", help="the last export of each sender")
     for action, run in ((now, _send), (status, _status), (check, _check), (received, _received)):
         action.add_argument("--json", action="store_true", help="one JSON object")
         action.add_argument(
@@ -54,17 +63,31 @@ def register(commands: Any) -> None:
 def _send(arguments: argparse.Namespace) -> int:
     from uploaderd.broker.job import Job
     from uploaderd.catalog import Catalog
+    from uploaderd.errors import UploaderError
     from uploaderd.services import send
 
-    answers = []
+    answers: list[dict[str, Any]] = []
     for service in _targets(arguments):
-        with Catalog(service.database) as catalog:
-            done = send.run(
-                catalog, service.behaviour, complete=arguments.complete, job=Job({}, "by-hand")
-            )
-        answers.append(send.answer(service.name, done))
+        settings = _with_repository(service.behaviour, arguments.config)
+        try:
+            with Catalog(service.database) as catalog:
+                done = send.run(
+                    catalog, settings, complete=arguments.complete, job=Job({}, "by-hand")
+                )
+            answers.append(send.answer(service.name, done))
+        except UploaderError as error:
+            answers.append({"target": service.name, "status": 0, "message": str(error)})
     _say(arguments, {"targets": answers}, [f"{a['target']}: {a['message']}" for a in answers])
-    return 0
+    return 0 if all(answer["status"] for answer in answers) else 1
+
+
+def _with_repository(settings: Mapping[str, Any], config: Path) -> Mapping[str, Any]:
+    """The daemon's repository is where the files are that travel along, if nothing else is said."""
+    from uploaderd.config import load_daemon
+
+    if "media" not in settings or "repository" in settings:
+        return settings
+    return {**settings, "repository": load_daemon(config).repository}
 
 
 def _status(arguments: argparse.Namespace) -> int:
@@ -99,8 +122,7 @@ def _check(arguments: argparse.Namespace) -> int:
 
     answers, lines = [], []
     for service in _targets(arguments):
-        with send.target_of(service.behaviour) as target:
-            findings = list(target.check())
+        findings = send.examine(service.behaviour)
         ok = all(one.ok for one in findings)
         answers.append({"target": service.name, "ok": ok, "steps": [vars(one) for one in findings]})
         lines += [
@@ -127,7 +149,6 @@ def _received(arguments: argparse.Namespace) -> int:
 
 def _targets(arguments: argparse.Namespace) -> list[ServiceSettings]:
     from uploaderd.errors import ConfigError
-    from uploaderd.services.send import require_whole
 
     found = [
         service
@@ -136,8 +157,6 @@ def _targets(arguments: argparse.Namespace) -> list[ServiceSettings]:
     ]
     if arguments.target and not found:
         raise ConfigError(f"{arguments.services} holds no target {arguments.target}.")
-    for service in found:
-        require_whole(service.behaviour, service.name)
     return found
 
 

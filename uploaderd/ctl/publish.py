@@ -6,6 +6,7 @@ import argparse
 import dataclasses
 import json
 from datetime import date
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -32,23 +33,22 @@ def register(commands: Any) -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
-    now = actions.add_parser("now", help="publish what changed, in this process")
+    add = partial(
+        actions.add_parser, epilog=EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    now = add("now", help="publish what changed, in this process")
     now.add_argument("--dataset", default="all", help="which set (default all)")
     now.add_argument("--complete", action="store_true", help="write everything again")
     now.add_argument(
         "--since",
-        type=date.fromisoformat,
+        type=_day,
         metavar="DAY",
         help="leave months before that of this day, as 2026-11-30, as they are",
     )
-    kept = actions.add_parser("list", help="the versions that are kept, oldest first")
-    verify = actions.add_parser(
-        "verify", help="compare files with the manifest; status 1 if anything is wrong"
-    )
+    kept = add("list", help="the versions that are kept, oldest first")
+    verify = add("verify", help="compare files with the manifest; status 1 if anything is wrong")
     verify.add_argument("version", nargs="?", help="default: the current one")
-    back = actions.add_parser(
-        "rollback", help="make an older version current, until the next publication"
-    )
+    back = add("rollback", help="make an older version current, until the next publication")
     back.add_argument("version", nargs="?", help="default: the one before the current one")
     for action, run in ((now, _now), (kept, _list), (verify, _verify), (back, _roll_back)):
         action.add_argument("--json", action="store_true", help="one JSON object")
@@ -61,6 +61,13 @@ def register(commands: Any) -> None:
             help="folder of the service files, of which one is publish (default %(default)s)",
         )
         action.set_defaults(run=run)
+
+
+def _day(text: str) -> date:
+    try:
+        return date.fromisoformat(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"{text} is no day; write it as 2026-11-30") from error
 
 
 def _now(arguments: argparse.Namespace) -> int:
@@ -88,11 +95,11 @@ def _list(arguments: argparse.Namespace) -> int:
     from uploaderd.publishing import release
 
     _, behaviour = _service(arguments.services)
-    current = release.current_manifest(behaviour.folder)
+    current = release.current_version(behaviour.folder)
     kept = [
         {
             "version": manifest["version"],
-            "current": current is not None and manifest["version"] == current["version"],
+            "current": manifest["version"] == current,
             "finished_at": manifest["finished_at"],
             "files": len(manifest["files"]),
             "rows": manifest["rows"],
@@ -111,10 +118,13 @@ def _list(arguments: argparse.Namespace) -> int:
 
 
 def _verify(arguments: argparse.Namespace) -> int:
+    from uploaderd.errors import RepositoryError
     from uploaderd.publishing import files, release
 
     _, behaviour = _service(arguments.services)
-    version = arguments.version or _current(behaviour.folder)
+    version = arguments.version or release.current_version(behaviour.folder)
+    if version is None:
+        raise RepositoryError(f"{behaviour.folder}: nothing is published yet.")
     wrong = list(release.verify(behaviour.folder, version, files.rows_of))
     answer = {"version": version, "ok": not wrong, "wrong": wrong}
     _say(arguments, answer, "\n".join(wrong) or f"{version} is sound")
@@ -129,16 +139,6 @@ def _roll_back(arguments: argparse.Namespace) -> int:
         version = release.roll_back(behaviour.folder, arguments.version)
     _say(arguments, {"current": version}, f"current is {version}")
     return 0
-
-
-def _current(folder: Path) -> str:
-    from uploaderd.errors import RepositoryError
-    from uploaderd.publishing import release
-
-    manifest = release.current_manifest(folder)
-    if manifest is None:
-        raise RepositoryError(f"{folder}: nothing is published yet.")
-    return str(manifest["version"])
 
 
 def _service(folder: Path) -> tuple[ServiceSettings, PublishBehaviour]:

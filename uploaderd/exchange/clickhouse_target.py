@@ -12,7 +12,7 @@ from uploaderd.errors import UploaderError
 from uploaderd.exchange import load, receipts
 from uploaderd.exchange.export import Manifest
 from uploaderd.exchange.receipts import Receipt
-from uploaderd.exchange.target import CLOCK_LIMIT_S, Finding
+from uploaderd.exchange.target import Finding, clock_step, room_step
 
 _DISKS = "SELECT min(free_space) AS free FROM system.disks WHERE total_space > 0"
 _PROBE = "uploaderd-check"
@@ -48,11 +48,13 @@ class ClickHouseTarget:
         """Loads it there, as the receiver would."""
         load.accept(self._catalog, path, beat)
 
-    def check(self) -> Iterator[Finding]:
+    def check(self, floor_bytes: int) -> Iterator[Finding]:
         """With a receipt of a sender of its own, which is removed."""
+        step = "connect"
         try:
             version = self._catalog.query("SELECT version() AS version")[0]["version"]
-            yield Finding("connect", True, f"ClickHouse {version} lets us in")
+            yield Finding(step, True, f"ClickHouse {version} lets us in")
+            step = "write"
             probe = f"{_PROBE} {self._sender}"
             self._catalog.insert("receipts", [Receipt(probe, 1)])
             same = receipts.last(self._catalog, probe).sequence == 1
@@ -60,14 +62,11 @@ class ClickHouseTarget:
                 f"ALTER TABLE receipts DELETE WHERE sender = '{probe}' SETTINGS mutations_sync = 1"
             )
             text = "a row was written, read back and removed" if same else "a row was lost"
-            yield Finding("write", same, text)
+            yield Finding(step, same, text)
+            step = "clock"
             now = self._catalog.query("SELECT toUnixTimestamp(now()) AS now")[0]["now"]
-            ahead = now - clock.seconds()
-            yield Finding(
-                "clock", abs(ahead) <= CLOCK_LIMIT_S, f"its clock is off by {ahead:.0f} s"
-            )
-            free = self.free_bytes()
-            text = "it does not tell" if free is None else f"{free / 1e6:.0f} MB are free"
-            yield Finding("room", True, text)
+            yield clock_step(now - clock.seconds())
+            step = "room"
+            yield room_step(self.free_bytes(), floor_bytes)
         except UploaderError as error:
-            yield Finding("connect", False, str(error))
+            yield Finding(step, False, str(error))

@@ -18,6 +18,7 @@ from pathlib import Path
 from uploaderd import clock, crash_points
 from uploaderd.catalog.client import Catalog
 from uploaderd.durable import sync_folder
+from uploaderd.errors import RepositoryError
 from uploaderd.exchange import load, receipts, removals
 from uploaderd.exchange.export import BadExport, Manifest, Title
 from uploaderd.exchange.receipts import Receipt
@@ -124,6 +125,23 @@ def clean(inbox: Path, keeping: Keeping) -> list[str]:
     except OSError as error:
         raise unwritable(inbox, error) from error
     return removed
+
+
+def require_room(inbox: Path, floor_bytes: int) -> None:
+    """Refuses to load while the inbox's disk is nearly full: the exports wait where they are.
+
+    Raises RepositoryError.
+    """
+    try:
+        free = shutil.disk_usage(inbox).free
+    except OSError as error:
+        raise unwritable(inbox, error) from error
+    if free < floor_bytes:
+        raise RepositoryError(
+            f"Nothing is taken in: the disk of {inbox} has {free / 1e6:.0f} MB free, and"
+            f" {floor_bytes / 1e6:.0f} MB are to stay free.",
+            hint="Make room, or lower `free_space_floor_mb`.",
+        )
 
 
 def _move(path: Path, folder: Path) -> None:

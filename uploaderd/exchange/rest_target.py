@@ -29,11 +29,11 @@ import numpy as np
 import pyarrow as pa
 
 from uploaderd import clock
-from uploaderd.errors import Disposition, UploaderError
+from uploaderd.errors import ConfigError, Disposition, UploaderError
 from uploaderd.exchange import export
 from uploaderd.exchange.export import Manifest
 from uploaderd.exchange.receipts import Receipt
-from uploaderd.exchange.target import CLOCK_LIMIT_S, Finding
+from uploaderd.exchange.target import Finding, clock_step
 from uploaderd.exchange.watermark import LOAD_ORDER
 from uploaderd.secret import Secret
 
@@ -41,7 +41,8 @@ ROWS_A_BATCH = 500
 ATTEMPTS = 5
 LONGEST_WAIT_S = 30.0
 LARGEST_ANSWER = 16 << 20
-_LATER = (408, 425, 429, 500, 502, 503, 504)
+_LATER = (408, 409, 425, 429, 500, 502, 503, 504)
+"""Also 409, by which a server says that it is still at work on the first call of a key."""
 _EPOCH = datetime.fromtimestamp(0, UTC)
 
 
@@ -59,6 +60,10 @@ class RestRefused(RestError):
     disposition = Disposition.FAILED
 
 
+class RestTooLarge(RestRefused):
+    """The REST server takes no message as long as that (413)."""
+
+
 class RestTarget:
     """A server with the three calls above."""
 
@@ -70,14 +75,18 @@ class RestTarget:
         ca_file: Path | None = None,
         timeout_s: float = 30.0,
     ) -> None:
+        """Raises ConfigError if `ca_file` holds no certificates."""
         self._url = url.rstrip("/")
         self._sender = sender
         self._token = token
         self._timeout_s = timeout_s
         # A redirection would carry the token to whoever the server names.
+        try:
+            context = ssl.create_default_context(cafile=ca_file)
+        except OSError as error:
+            raise ConfigError(f"ca_file: {ca_file} cannot be read: {error}.") from error
         self._opener = urllib.request.build_opener(
-            urllib.request.HTTPSHandler(context=ssl.create_default_context(cafile=ca_file)),
-            _NoRedirection(),
+            urllib.request.HTTPSHandler(context=context), _NoRedirection()
         )
 
     def __enter__(self) -> RestTarget:
@@ -110,15 +119,11 @@ class RestTarget:
             if table not in manifest.parts:
                 continue
             kinds = dict(manifest.parts[table].columns)
+            # Should the outbox be lost, the next export of this number has other rows.
+            key = f"{manifest.sender}-{manifest.sequence}-{manifest.parts[table].sha256[:16]}"
+            about = {"sender": manifest.sender, "sequence": manifest.sequence}
             for number, rows in enumerate(_batches(path, table, kinds)):
-                key = f"{manifest.sender}-{manifest.sequence}-{table}-{number}"
-                body = {
-                    "sender": manifest.sender,
-                    "sequence": manifest.sequence,
-                    "batch": number,
-                    "rows": rows,
-                }
-                self._ask("POST", f"rows/{table}", body, key)
+                self._post(table, about | {"batch": number, "rows": rows}, f"{key}-{number}")
                 beat()
         receipt = Receipt(
             manifest.sender,
@@ -131,24 +136,38 @@ class RestTarget:
         )
         self._ask("PUT", self._receipts, json.loads(receipt.to_json()))
 
-    def check(self) -> Iterator[Finding]:
+    def _post(self, table: str, body: dict[str, Any], key: str) -> None:
+        """Brings a batch; one that is too large for the server goes in halves."""
+        rows = body["rows"]
+        try:
+            self._ask("POST", f"rows/{table}", body, key)
+        except RestTooLarge:
+            if len(rows) == 1:
+                raise
+            half = len(rows) // 2
+            self._post(table, body | {"rows": rows[:half]}, f"{key}.0")
+            self._post(table, body | {"rows": rows[half:]}, f"{key}.1")
+
+    def check(self, floor_bytes: int) -> Iterator[Finding]:  # noqa: ARG002 - its disk is its own
         """With a receipt of a sender of its own."""
         probe = f"receipts/{urllib.parse.quote(self._sender + '.check')}"
+        step = "connect"
         try:
+            _, _, headers = self._ask("GET", probe)
+            yield Finding(step, True, f"{self._url} lets us in")
+            step = "write"
             receipt = Receipt(f"{self._sender}.check", 1)
-            _, _, headers = self._ask("PUT", probe, json.loads(receipt.to_json()))
-            yield Finding("connect", True, f"{self._url} lets us in")
+            self._ask("PUT", probe, json.loads(receipt.to_json()))
             same = Receipt.of_json(self._ask("GET", probe)[1]) == receipt
             self._ask("DELETE", probe)
-            yield Finding("write", same, "a receipt was written, read back and removed")
+            text = "a receipt was written, read back and removed" if same else "a receipt was lost"
+            yield Finding(step, same, text)
+            step = "clock"
+            if "Date" in headers:
+                there = parsedate_to_datetime(headers["Date"]).timestamp()
+                yield clock_step(there - clock.seconds())
         except (UploaderError, ValueError) as error:
-            yield Finding("connect", False, str(error))
-            return
-        if "Date" in headers:
-            ahead = parsedate_to_datetime(headers["Date"]).timestamp() - clock.seconds()
-            yield Finding(
-                "clock", abs(ahead) <= CLOCK_LIMIT_S, f"its clock is off by {ahead:.0f} s"
-            )
+            yield Finding(step, False, str(error))
 
     @property
     def _receipts(self) -> str:
@@ -180,7 +199,7 @@ class RestTarget:
                         return 404, b"", error.headers
                     said = f"it answers {error.code} {error.reason}"
                     if error.code not in _LATER:
-                        raise RestRefused(f"{method} {self._url}/{place}: {said}.") from error
+                        raise _refusal(f"{method} {self._url}/{place}", error) from error
                     wait_s = _asked_wait(error.headers.get("Retry-After"), wait_s)
             except (OSError, HTTPException) as error:
                 said = str(getattr(error, "reason", error))
@@ -189,6 +208,20 @@ class RestTarget:
             if attempt + 1 < ATTEMPTS:
                 time.sleep(wait_s)
         raise RestError(f"{method} {self._url}/{place}: {said}.")
+
+
+def _refusal(call: str, error: urllib.error.HTTPError) -> RestRefused:
+    """The error for an answer that a repetition would not change."""
+    text = f"{call}: it answers {error.code} {error.reason}."
+    match error.code:
+        case 401 | 403:
+            return RestRefused(text, hint="Put the right token where `password…` says.")
+        case 404 | 405:
+            return RestRefused(text, hint="Is `url` where the server's calls begin?")
+        case 413:
+            return RestTooLarge(text, hint="Let the server take longer messages.")
+        case _:
+            return RestRefused(text)
 
 
 class _NoRedirection(urllib.request.HTTPRedirectHandler):

@@ -100,6 +100,15 @@ def send(
     return Sent(number, kind, manifest.rows, text, receipt)
 
 
+def free_bytes(outbox: Path) -> int:
+    """Room for exports, whose folder is made. Raises RepositoryError if it cannot be."""
+    try:
+        make_folder(outbox)
+        return shutil.disk_usage(outbox).free
+    except OSError as error:
+        raise unwritable(outbox, error) from error
+
+
 def _exports(plan: Plan) -> list[tuple[Title, Path]]:
     """What the outbox holds, in its order."""
     found = ((Title.of(path.name), path) for path in sorted(plan.outbox.glob("*.zip")))
@@ -130,11 +139,7 @@ def _room(catalog: Catalog, target: Target, plan: Plan, complete: bool) -> str:
 
     Raises RepositoryError if there is no room for any.
     """
-    try:
-        make_folder(plan.outbox)
-        ours = shutil.disk_usage(plan.outbox).free
-    except OSError as error:
-        raise unwritable(plan.outbox, error) from error
+    ours = free_bytes(plan.outbox)
     theirs = target.free_bytes()
     spare = min(ours, ours if theirs is None else theirs) - plan.floor_bytes
     if spare < 0:

@@ -11,7 +11,7 @@ from uploaderd import clock
 from uploaderd.errors import RemoteFileError, UploaderError
 from uploaderd.exchange.export import Manifest, Title
 from uploaderd.exchange.receipts import Receipt
-from uploaderd.exchange.target import CLOCK_LIMIT_S, Finding
+from uploaderd.exchange.target import Finding, clock_step, room_step
 from uploaderd.exchange.upload import guarded, make_folders, put
 from uploaderd.station import disk
 from uploaderd.station.access import Access
@@ -88,13 +88,13 @@ class SftpTarget:
         """A measurement file, to its place below `media`."""
         put(self.connection, path, posixpath.join(self._folder, "media", name), beat)
 
-    def check(self) -> Iterator[Finding]:
-        """Each step rests on the one before it; the first that fails is the last."""
+    def check(self, floor_bytes: int) -> Iterator[Finding]:
+        """The inbox is written to, as for an export."""
         try:
             yield Finding("connect", True, f"{self.connection.access.address} lets us in")
             yield self._written_and_read()
             yield self._clock()
-            yield self._room()
+            yield room_step(self.free_bytes(), floor_bytes)
         except UploaderError as error:
             yield Finding("connect" if self._open is None else "use", False, str(error))
 
@@ -116,11 +116,4 @@ class SftpTarget:
             said = self.connection.run("date +%s", timeout_s=30.0).output.strip()
         if not said.isdigit():
             return Finding("clock", True, "it runs no commands: its clock is not known")
-        ahead = int(said) - clock.seconds()
-        text = f"its clock is {abs(ahead):.0f} s {'ahead' if ahead > 0 else 'behind'}"
-        return Finding("clock", abs(ahead) <= CLOCK_LIMIT_S, text)
-
-    def _room(self) -> Finding:
-        free = self.free_bytes()
-        text = "it does not tell" if free is None else f"{free / 1e6:.0f} MB are free"
-        return Finding("room", True, text)
+        return clock_step(int(said) - clock.seconds())

@@ -20,7 +20,7 @@ import json
 import os
 import shutil
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -29,7 +29,7 @@ from typing import Any
 from uploaderd import clock, crash_points
 from uploaderd.durable import sync_folder
 from uploaderd.errors import RepositoryError
-from uploaderd.repository.placement import unwritable
+from uploaderd.repository.placement import unwritable, write_text
 
 MANIFEST = "manifest.json"
 SEEN = ".seen"
@@ -142,13 +142,18 @@ def current_manifest(folder: Path) -> dict[str, Any] | None:
 
 
 def versions(folder: Path) -> list[dict[str, Any]]:
-    """The manifests of all versions that are kept, oldest first.
-
-    Raises:
-        RepositoryError: one cannot be read.
-    """
-    found = (_manifest(path) for path in sorted((folder / "versions").glob("*")))
+    """The manifests of all versions that are kept, oldest first; damaged ones are left out."""
+    found = []
+    for path in sorted((folder / "versions").glob("*")):
+        with suppress(RepositoryError):
+            found.append(_manifest(path))
     return [manifest for manifest in found if manifest is not None]
+
+
+def current_version(folder: Path) -> str | None:
+    """The version that `current` names, be it sound or not; None if nothing was published yet."""
+    current = folder / "current"
+    return current.readlink().name if current.is_symlink() else None
 
 
 def roll_back(folder: Path, version: str | None = None) -> str:
@@ -162,9 +167,9 @@ def roll_back(folder: Path, version: str | None = None) -> str:
     Raises:
         RepositoryError: there is no such version, or the folder cannot be written.
     """
-    now = current_manifest(folder)
+    now = current_version(folder)
     kept = [manifest["version"] for manifest in versions(folder)]
-    older = [name for name in kept if now is not None and name < now["version"]]
+    older = [name for name in kept if now is not None and name < now]
     target = version or (older[-1] if older else None)
     if target is None or target not in kept:
         raise RepositoryError(
@@ -219,10 +224,7 @@ def finish(
         text = json.dumps(manifest, indent=2, sort_keys=True) + "\n"
         crash_points.reached("manifest:before")
         (release.path / JOURNAL).unlink(missing_ok=True)
-        with (release.path / MANIFEST).open("w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
+        write_text(release.path / MANIFEST, text)
         for folder, _, _ in os.walk(release.path, topdown=False):
             sync_folder(Path(folder))
         sync_folder(release.path.parent)
@@ -230,6 +232,8 @@ def finish(
         _swap(release)
         for old in _outlived(release.folder, keep, clock.now().timestamp() - keep_for_s):
             if not (keep_for_s and old.name == manifest.get("previous")):
+                # First its manifest: a version that is half removed is none.
+                (old / MANIFEST).unlink()
                 shutil.rmtree(old)
     except OSError as error:
         raise unwritable(release.folder, error) from error
@@ -289,5 +293,8 @@ def _manifest(root: Path) -> dict[str, Any] | None:
     except OSError as error:
         raise RepositoryError(f"{root}: the manifest cannot be read: {error.strerror}.") from error
     except ValueError as error:
-        raise RepositoryError(f"{root}: the manifest is damaged: {error}.") from error
+        raise RepositoryError(
+            f"{root}: the manifest is damaged: {error}.",
+            hint="Make a sound version current: `uploaderctl publish list` and `rollback`.",
+        ) from error
     return manifest

@@ -45,7 +45,7 @@ class ReceiveService:
 
         Raises:
             CatalogError: the database cannot be reached; nothing is confirmed that is not loaded.
-            RepositoryError: the inbox cannot be written.
+            RepositoryError: the inbox cannot be written, or its disk is nearly full.
         """
         said = f"Another receiver looks into {self._inbox}."
         with slots.taken(self._inbox / ".slots", "receive", 1, said):
@@ -53,9 +53,13 @@ class ReceiveService:
 
     def _watch(self, job: Job) -> None:
         found: list[Receipt] = []
+        removed: list[str] = []
         until = time.monotonic() + job.body.get("watch_s", 0)
         inbox.tell_all(self._catalog, self._inbox)
         while True:
+            if inbox.waiting(self._inbox):
+                removed += inbox.clean(self._inbox, self._keeping)
+                inbox.require_room(self._inbox, self._keeping.floor_bytes)
             for receipt in inbox.take_in(
                 self._catalog, self._inbox, job.beat, self._hooks, self._removal_limit
             ):
@@ -65,7 +69,7 @@ class ReceiveService:
             if time.monotonic() >= until or job.stop.wait(LOOK_S):
                 break
             job.beat()
-        removed = inbox.clean(self._inbox, self._keeping)
+        removed += inbox.clean(self._inbox, self._keeping)
         job.reply(
             {
                 "status": 1,

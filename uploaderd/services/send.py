@@ -12,33 +12,28 @@ from uploaderd.broker import notices
 from uploaderd.broker.job import Job
 from uploaderd.catalog.client import Catalog
 from uploaderd.config.settings import DatabaseSettings, ServiceSettings
-from uploaderd.errors import ConfigError
+from uploaderd.errors import ConfigError, UploaderError
 from uploaderd.exchange import checks, media
 from uploaderd.exchange.clickhouse_target import ClickHouseTarget
 from uploaderd.exchange.export import Manifest
 from uploaderd.exchange.rest_target import RestTarget
-from uploaderd.exchange.sending import Plan, Sent, send
+from uploaderd.exchange.sending import Plan, Sent, free_bytes, send
 from uploaderd.exchange.sftp_target import SftpTarget
-from uploaderd.exchange.target import Target
+from uploaderd.exchange.target import Finding, Target, room_step
 from uploaderd.exchange.watermark import LOAD_ORDER
 from uploaderd.station import slots
 from uploaderd.station.access import Access, Timeouts
 
 log = logging.getLogger(__name__)
 
-NEEDED = {"sftp": ("host", "user", "folder"), "clickhouse": ("host",), "rest": ("url",)}
-"""What each kind of target must be told."""
-
 
 class SendService:
     """One message is one export, or one check of the target."""
 
     def __init__(self, settings: ServiceSettings) -> None:
-        """Raises ConfigError if the section does not say where the target is."""
         self._name = settings.name
         self._settings = settings.behaviour
         self._catalog = Catalog(settings.database)
-        require_whole(self._settings, settings.name)
 
     def handle(self, job: Job) -> None:
         """Sends or checks; a message for another target is none of ours.
@@ -61,8 +56,7 @@ class SendService:
         self._catalog.close()
 
     def _check(self, job: Job) -> None:
-        with target_of(self._settings) as target:
-            findings = list(target.check())
+        findings = examine(self._settings)
         wrong = [one for one in findings if not one.ok]
         state = "bad" if wrong else "good"
         text = "; ".join(one.text for one in wrong or findings)
@@ -79,13 +73,19 @@ class SendService:
         job.reply({"status": int(not wrong), "message": text, "target": self._name, "state": state})
 
 
-def require_whole(settings: Mapping[str, Any], name: str) -> None:
-    """Raises ConfigError if a key that the kind of target needs is missing."""
-    for key in NEEDED[settings["kind"]]:
-        if not settings.get(key):
-            raise ConfigError(
-                f"The target {name} is of kind {settings['kind']} and has no `{key}`."
-            )
+def examine(settings: Mapping[str, Any]) -> list[Finding]:
+    """The steps of a check of the target, and of the room for our own exports.
+
+    Raises RepositoryError if the outbox cannot be written.
+    """
+    floor_bytes, outbox = settings["free_space_floor_mb"] * 1_000_000, settings["outbox"]
+    try:
+        with target_of(settings) as target:
+            found = list(target.check(floor_bytes))
+    except UploaderError as error:
+        found = [Finding("connect", False, str(error))]
+    own = room_step(free_bytes(outbox), floor_bytes)
+    return [*found, Finding("own room", own.ok, f"{outbox}: {own.text}")]
 
 
 def target_of(settings: Mapping[str, Any]) -> SftpTarget | ClickHouseTarget | RestTarget:

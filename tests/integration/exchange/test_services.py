@@ -13,6 +13,7 @@ from tests.integration.exchange.conftest import Pair, differences
 from tests.integration.publishing.rows import fill
 from tests.integration.services.harness import run, settings_of
 from uploaderd.ctl.main import main
+from uploaderd.errors import RepositoryError
 from uploaderd.services.receive import ReceiveService
 from uploaderd.services.send import SendService
 
@@ -70,6 +71,14 @@ def test_an_export_is_sent_received_and_told(
         assert main(["exchange", "received", "-s", str(etc)]) == 0
         assert "north: export 1, loaded" in capsys.readouterr().out
         assert main(["exchange", "check", "-s", str(etc)]) == 0
+        away = json.loads((etc / "send.json").read_text())
+        away["behaviour"] |= {"port": 1, "outbox": str(tmp_path / "away")}
+        away["rabbitmq"]["queue"] = "away"
+        (etc / "away.json").write_text(json.dumps(away))
+        capsys.readouterr()
+        assert main(["exchange", "send", "-s", str(etc), "--json"]) == 1
+        told = json.loads(capsys.readouterr().out)["targets"]
+        assert [(one["target"], one["status"]) for one in told] == [("away", 0), ("send", 1)]
     finally:
         sending.close()
         receiving.close()
@@ -93,3 +102,21 @@ def test_a_target_that_fails_is_told_once_and_again_when_it_is_good(
         service.close()
     state = json.loads((tmp_path / "outbox" / "send.state.json").read_text())
     assert state["state"] == "good"
+
+
+def test_nothing_is_taken_in_below_the_floor(pair: Pair, tmp_path: Path) -> None:
+    fill(pair.ours, a_month=5)
+    pair.send()
+    floor = shutil.disk_usage(tmp_path).total // 1_000_000 + 1
+    settings = settings_of(
+        *(tmp_path, "receive", pair.theirs.settings),
+        inbox=str(pair.inbox),
+        free_space_floor_mb=floor,
+    )
+    service = ReceiveService(settings)
+    try:
+        with pytest.raises(RepositoryError, match="Nothing is taken in"):
+            run(service, {})
+    finally:
+        service.close()
+    assert [receipt.outcome for receipt in pair.receive()] == ["loaded"]

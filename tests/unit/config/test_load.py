@@ -279,3 +279,25 @@ def test_only_named_and_enabled_services_run(tmp_path: Path) -> None:
     write(daemon, {"services": "some"})
     with pytest.raises(ConfigError, match="services: expected"):
         load_daemon(daemon)
+
+
+def test_targets_are_whole_and_share_nothing(tmp_path: Path) -> None:
+    def target(name: str, *, queue: str, **behaviour: str) -> None:
+        section = {"kind": "sftp", "sender": "north", "outbox": name, **behaviour}
+        broker = {"queue": queue, "bindings": ["catalog.send"]}
+        value = {"service": "send", "behaviour": section, "rabbitmq": broker}
+        write(tmp_path / f"{name}.json", value)
+
+    there = {"host": "central", "user": "uploaderd", "folder": "/inbox"}
+    target("a", queue="a")
+    with pytest.raises(ConfigError, match=r"a\.json:\d+: behaviour: the key host is missing"):
+        load_services(tmp_path)
+    target("a", queue="a", **there)
+    target("b", queue="a", **there)
+    with pytest.raises(ConfigError, match=r"b\.json:\d+: rabbitmq\.queue: a\.json has the same"):
+        load_services(tmp_path)
+    target("b", queue="b", **there | {"outbox": "a"})
+    with pytest.raises(ConfigError, match=r"b\.json:\d+: behaviour\.outbox: a\.json has the same"):
+        load_services(tmp_path)
+    target("b", queue="b", **there)
+    assert [one.name for one in load_services(tmp_path)] == ["a", "b"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -76,3 +77,33 @@ def test_versions_that_somebody_may_still_read_are_kept(tmp_path: Path) -> None:
     release.finish(last, {"previous": versions[-1].version}, keep=1, keep_for_s=60)
     kept = {path.name for path in (tmp_path / "versions").iterdir()}
     assert kept == {version.version for version in (*versions[2:], last)}
+
+
+def test_a_sound_version_can_be_made_current_though_another_is_damaged(tmp_path: Path) -> None:
+    for _ in range(2):
+        release_of_now = release.begin(tmp_path)
+        release.finish(release_of_now, {"version": release_of_now.version}, keep=3)
+    damaged = tmp_path / "current" / release.MANIFEST
+    damaged.write_text("{")
+    with pytest.raises(RepositoryError, match="rollback"):
+        release.current_manifest(tmp_path)
+    (sound,) = [manifest["version"] for manifest in release.versions(tmp_path)]
+    assert release.roll_back(tmp_path) == sound
+    assert release.current_version(tmp_path) == sound
+
+
+def test_a_version_that_is_half_removed_is_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = publish(tmp_path, "one", keep=1)
+
+    def killed(_path: Path) -> None:
+        raise OSError(5, "Input/output error")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(shutil, "rmtree", killed)
+        with pytest.raises(RepositoryError):
+            publish(tmp_path, "two", keep=1)
+    assert [manifest["text"] for manifest in release.versions(tmp_path)] == ["two"]
+    publish(tmp_path, "three", keep=1)
+    assert not first.path.exists()
