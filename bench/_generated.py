@@ -7,7 +7,9 @@ scatter by metres, levels come in half decibels but for the mean.
 
 from __future__ import annotations
 
+from uploaderd import clock
 from uploaderd.catalog import Catalog
+from uploaderd.catalog.rows import HostRow
 
 STATIONS = 400
 STEP = 2_000_000
@@ -97,6 +99,16 @@ SELECT 10000 + place,
         + toIntervalMillisecond(turn * 720000 + chance % 20000)
 FROM numbers({first}, {count}) {blocks}
 """
+_YEAR = """
+INSERT INTO host_events (host_id, event, outcome, code, text, pending, host_uid, message_id, at)
+WITH cityHash64(number, 2) AS chance, chance % 50 = 0 AS bad, number % 5 = 4 AS backup
+SELECT {host}, multiIf(not backup, 'host_check', bad, 'backup_waiting', 'backup_done'),
+    if(bad, 'error', 'ok'),
+    if(bad, ['unreachable', 'timeout', 'authentication', 'catalog'][1 + chance % 4], ''),
+    if(bad, 'The station does not answer.', ''), if(backup, chance % 3, -1), 'rfeye{host}',
+    hex(chance), now64(3) - toIntervalSecond(720 * number)
+FROM numbers(44000) {blocks}
+"""
 
 
 def spectra(catalog: Catalog, rows: int, *, first: int = 0, profiles: bool = False) -> None:
@@ -150,3 +162,9 @@ def files(
                 blocks=_BLOCKS,
             )
         )  # fmt: skip
+
+
+def year_of_events(catalog: Catalog, host: int) -> None:
+    """Adds a station that is looked at every 12 minutes, and backed up each hour, for a year."""
+    catalog.insert("hosts", [HostRow(host, f"rfeye{host}", "192.0.2.7", last_contact=clock.now())])
+    catalog.execute(_YEAR.format(host=host, blocks=_BLOCKS))

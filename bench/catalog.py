@@ -212,8 +212,9 @@ def _asked(chance: random.Random, days: int) -> dict[str, str]:
 
 
 def _status(catalog: Catalog, others: int) -> Iterator[dict[str, Any]]:
-    """A station of a million files among `others`; then newer rows of its last files; then of
-    one in twenty of them all, not merged."""
+    """A station of a million files and a year of events among `others`; then newer rows of its last
+    files; then of one in twenty of them all, not merged."""
+    _generated.year_of_events(catalog, MONITORED)
     _generated.files(catalog, STATION_FILES, host=MONITORED)
     _generated.files(catalog, others, host=10_000, hosts=_generated.STATIONS)
     of = f"{STATION_FILES} files of {STATION_FILES + others}"

@@ -7,17 +7,13 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
+from uploaderd.catalog import events
 from uploaderd.catalog.client import Catalog
 from uploaderd.catalog.rows import HostRow
 from uploaderd.catalog.tally import MARKS, Tally, tally
 from uploaderd.errors import MessageError
 
 UNKNOWN = "N/A"
-WAITING = ("request", "backup_started", "backup_waiting")
-"""Events after which a backup of the host is on its way."""
-ENDED = ("backup_done", "backup_failed", "stopped")
-"""Events after which none is."""
-
 _ASKED = "%(host_id)s"
 _NAMED = "(SELECT argMax(host_id, updated_at) FROM hosts WHERE host_uid = %(host_uid)s)"
 _QUERY = """
@@ -30,20 +26,9 @@ SELECT 'files', {number}, emptyArrayString(), emptyArrayFloat64(),
        arrayConcat(groupArray(toUInt64(stretch)), groupArray(mark))
 FROM ({marks})
 UNION ALL
-SELECT 'events', {number},
-       argMaxIf([text, outcome], at, event IN %(told)s),
-       [toFloat64(maxIf(at, event = 'backup_done')), toFloat64(maxIf(at, event IN %(waiting)s)),
-        toFloat64(maxIf(at, event IN %(ended)s)), toFloat64(now64(3)),
-        toFloat64(argMaxIf(pending, at, pending >= 0)),
-        toFloat64(uniqExactIf(at, outcome = 'error' AND event IN %(told)s)),
-        toFloat64(uniqExactIf(at, outcome = 'error'
-                                  AND (event = 'host_check' OR code IN %(away)s)))],
-       emptyArrayUInt64()
-FROM host_events
-WHERE host_id = {number} AND event IN %(events)s AND at > now() - INTERVAL 400 DAY
+{events}
 SETTINGS max_threads = 1
 """
-# Events are read as they lie: a repeated one changes neither a maximum nor the newest.
 # A union and no join: each part reads by its table's key, and nothing else costs time.
 _ANSWERS = (
     *("host_files", "pending_host_task"),
@@ -51,14 +36,6 @@ _ANSWERS = (
     *("pending_backup", "last_backup", "backup_error", "backup_message"),
     *("pending_processing", "processing_error", "last_processing"),
 )
-_EVENTS: Mapping[str, tuple[str, ...]] = {
-    "told": ("backup_done", "backup_failed", "backup_waiting"),
-    "waiting": WAITING,
-    "ended": ENDED,
-    "events": (*WAITING, *ENDED, "host_check"),
-    "away": ("unreachable", "authentication", "host_key_changed", "no_agent"),
-}
-"""Names in the query: `away` are the codes of a backup that found no station to work with."""
 
 
 @dataclass(frozen=True)
@@ -102,8 +79,11 @@ def standing(catalog: Catalog, host_id: int | None = None, host_uid: str | None 
     if host_id is None and host_uid is None:
         raise MessageError("A status request names neither host_id nor host_uid.")
     asked = _NAMED if host_id is None else _ASKED
-    sql = _QUERY.format(number=asked, marks=MARKS.format(number=asked))
-    rows = catalog.query(sql, {"host_id": host_id, "host_uid": host_uid, **_EVENTS})
+    begin = events.since()
+    recent = events.SQL.format(number=asked, period=events.RECENT)
+    sql = _QUERY.format(number=asked, marks=MARKS.format(number=asked), events=recent)
+    named = {"host_id": host_id, "host_uid": host_uid, "since": begin}
+    rows = catalog.query(sql, {**named, **events.NAMES})
     number = rows[0]["host_id"]
     if not number:
         message = f"Host {host_uid} is not known yet."
@@ -112,11 +92,13 @@ def standing(catalog: Catalog, host_id: int | None = None, host_uid: str | None 
     parts = {row["part"]: row for row in rows}
     files = tally(catalog, number, parts["files"]["marks"])
     host = _host(number, parts["host"]) if "host" in parts else None
-    _, waiting, ended, now, *_ = parts["events"]["numbers"]
+    recently = events.of(parts["events"])
+    happened = events.with_earlier(catalog, number, begin, recently)
+    now = parts["events"]["numbers"][-1]
     return Standing(
         host=host,
-        answer=_answer(number, host, files, parts["events"]),
-        waiting_s=now - waiting if waiting > ended else None,
+        answer=_answer(number, host, files, happened),
+        waiting_s=now - happened.waiting if happened.waiting > happened.ended else None,
     )
 
 
@@ -136,21 +118,19 @@ def _host(number: int, row: Mapping[str, Any]) -> HostRow:
 
 
 def _answer(
-    number: int, host: HostRow | None, files: Tally, events: Mapping[str, Any]
+    number: int, host: HostRow | None, files: Tally, happened: events.Events
 ) -> dict[str, Any]:
-    error, outcome = events["texts"] or ("", "")
-    last_backup, waiting, ended, _, left, failed, away = events["numbers"]
     return {
         "id_host": number,
         "host_files": files.files - files.discovered,
-        "pending_host_task": int(waiting > ended),
+        "pending_host_task": int(happened.waiting > happened.ended),
         "last_host_check": (host.last_contact.timestamp() if host else 0) or UNKNOWN,
-        "host_check_error": int(away),
+        "host_check_error": happened.away,
         "host_check_message": (host.last_error if host else "") or UNKNOWN,
-        "pending_backup": files.discovered + int(left),
-        "last_backup": last_backup or UNKNOWN,
-        "backup_error": int(failed),
-        "backup_message": error if outcome == "error" else UNKNOWN,
+        "pending_backup": files.discovered + happened.pending,
+        "last_backup": happened.last_backup or UNKNOWN,
+        "backup_error": happened.failed,
+        "backup_message": happened.text if happened.outcome == "error" else UNKNOWN,
         "pending_processing": files.fetched,
         "processing_error": files.refused,
         "last_processing": files.last_processed or UNKNOWN,

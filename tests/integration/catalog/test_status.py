@@ -5,6 +5,7 @@ import threading
 from collections import Counter
 from dataclasses import replace
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
@@ -159,3 +160,26 @@ def test_errors_of_files_are_told_for_a_day(catalog: Catalog) -> None:
     (error,) = fleet.errors_of_last_day(catalog)
     assert (error["code"], error["times"]) == ("damaged", 1)
     assert abs(error["last"] - now().timestamp()) < 600
+
+
+def test_events_of_long_ago_and_of_today_make_one_answer(catalog: Catalog) -> None:
+    def event(name: str, days: float, **told: Any) -> HostEventRow:
+        return HostEventRow(5, name, at=now() - timedelta(days), **told)
+
+    failed = {"outcome": "error", "code": "unreachable", "text": "Nobody is there."}
+    long_ago = [
+        event("backup_done", 90, pending=4), event("backup_waiting", 60, **failed),
+        event("backup_failed", 3, **failed), event("host_check", 2, outcome="error"),
+        event("backup_failed", 500, **failed),
+    ]  # fmt: skip
+    catalog.insert("host_events", long_ago * 2)
+    before = host_status(catalog, host_id=5)
+    assert before["last_backup"] == pytest.approx(long_ago[0].at.timestamp(), abs=0.001)
+    keys = ("pending_backup", "backup_error", "host_check_error", "backup_message")
+    assert [before[key] for key in keys] == [4, 2, 3, "Nobody is there."]
+    catalog.insert("host_events", [event("backup_failed", 0.1, **failed)])
+    assert [host_status(catalog, host_id=5)[key] for key in keys] == [4, 3, 4, "Nobody is there."]
+    catalog.insert("host_events", [event("backup_done", 0, pending=1), event("request", 0.2)])
+    after = host_status(catalog, host_id=5)
+    assert [after[key] for key in keys] == [1, 3, 4, "N/A"]
+    assert (after["pending_host_task"], after["last_backup"] > before["last_backup"]) == (0, True)
