@@ -24,3 +24,12 @@ def test_what_came_in_here_is_there_after_the_next_export(pair: Pair) -> None:
         pair.send(complete=True)
     assert [one.sequence for one in pair.receive()] == [2]
     assert differences(pair.ours, pair.theirs) == []
+
+
+def test_of_rows_without_a_version_the_last_one_counts_there_too(pair: Pair) -> None:
+    pair.ours.execute("SYSTEM STOP MERGES states")
+    for number in range(12):
+        pair.ours.execute(f"INSERT INTO states VALUES (1, 'name {number}', '')")
+    pair.send()
+    pair.receive()
+    assert pair.theirs.query("SELECT name FROM states FINAL") == [{"name": "name 11"}]
