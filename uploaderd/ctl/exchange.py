@@ -112,9 +112,13 @@ def _status(arguments: argparse.Namespace) -> int:
             told |= {"ok": False, "sequence": -1, "outcome": "unknown", "text": str(error)}
         told["check"] = checks.last(service.behaviour["outbox"], service.name)
         answers.append(told)
-    lines = [f"{a['target']}: export {a['sequence']}, {a['outcome']} {a['text']}" for a in answers]
+    lines = [f"{a['target']}: {_told(a['sequence'])}{a['outcome']} {a['text']}" for a in answers]
     _say(arguments, {"targets": answers}, lines)
     return 0 if all(answer["ok"] for answer in answers) else 1
+
+
+def _told(sequence: int) -> str:
+    return f"export {sequence}, " if sequence > 0 else ""
 
 
 def _check(arguments: argparse.Namespace) -> int:

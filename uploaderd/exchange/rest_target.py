@@ -207,7 +207,10 @@ class RestTarget:
                 break
             if attempt + 1 < ATTEMPTS:
                 time.sleep(wait_s)
-        raise RestError(f"{method} {self._url}/{place}: {said}.")
+        raise RestError(
+            f"{method} {self._url}/{place}: {said}.",
+            hint="Check that the server runs, and `url` and `ca_file`.",
+        )
 
 
 def _refusal(call: str, error: urllib.error.HTTPError) -> RestRefused:

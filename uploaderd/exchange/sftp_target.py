@@ -5,6 +5,7 @@ from __future__ import annotations
 import posixpath
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 from uploaderd import clock
@@ -74,11 +75,10 @@ class SftpTarget:
         return max((t.sequence for t in titles if t and t.sender == self._sender), default=0)
 
     def free_bytes(self) -> int | None:
-        """Of the inbox's disk."""
+        """Of the inbox's disk; the inbox is made."""
         with guarded(self.connection):
             make_folders(self.connection.sftp, self._folder)
-            found = disk.space(self.connection, self._folder.encode())
-        return found[0] if found else None
+        return self._space()
 
     def deliver(self, path: Path, manifest: Manifest, beat: Callable[[], None]) -> None:  # noqa: ARG002 - the file tells all
         """By SFTP into the inbox."""
@@ -92,11 +92,21 @@ class SftpTarget:
         """The inbox is written to, as for an export."""
         try:
             yield Finding("connect", True, f"{self.connection.access.address} lets us in")
-            yield self._written_and_read()
-            yield self._clock()
-            yield room_step(self.free_bytes(), floor_bytes)
         except UploaderError as error:
-            yield Finding("connect" if self._open is None else "use", False, str(error))
+            yield Finding("connect", False, str(error))
+            return
+        room = partial(self._room, floor_bytes)
+        for step, look in (
+            ("write", self._written_and_read),
+            ("clock", self._clock),
+            ("room", room),
+        ):
+            try:
+                yield look()
+            except UploaderError as error:
+                yield Finding(step, False, f"{self._folder}: {error}")
+                if not isinstance(error, RemoteFileError):
+                    return
 
     def _written_and_read(self) -> Finding:
         place = posixpath.join(self._folder, f".{self._sender}.check")
@@ -110,6 +120,14 @@ class SftpTarget:
             sftp.remove(place)
         text = "written, read back and removed" if same else "what was written reads otherwise"
         return Finding("write", same, f"{self._folder}: {text}")
+
+    def _room(self, floor_bytes: int) -> Finding:
+        return room_step(self._space(), floor_bytes)
+
+    def _space(self) -> int | None:
+        with guarded(self.connection):
+            found = disk.space(self.connection, self._folder.encode())
+        return found[0] if found else None
 
     def _clock(self) -> Finding:
         with guarded(self.connection):

@@ -36,7 +36,10 @@ def guarded(connection: Connection) -> Iterator[None]:
     except (paramiko.SSHException, EOFError, OSError) as error:
         address = connection.access.address
         if isinstance(error, OSError) and connection.transport.is_active():
-            raise RemoteFileError(f"{address} refuses: {error}.") from error
+            raise RemoteFileError(
+                f"{address} refuses: {error.strerror or error}.",
+                hint="May the user write there, and is there room on the disk?",
+            ) from error
         raise StationUnreachable(
             f"The connection to {address} broke: {error or 'end of stream'}."
         ) from error

@@ -59,9 +59,9 @@ class SendService:
         findings = examine(self._settings)
         wrong = [one for one in findings if not one.ok]
         state = "bad" if wrong else "good"
-        text = "; ".join(one.text for one in wrong or findings)
+        text = f"{self._name}: {'; '.join(one.text for one in wrong or findings)}"
         before = checks.record(self._settings["outbox"], self._name, state, text, findings)
-        log.info("%s is %s: %s", self._name, state, text)
+        log.info("%s: %s", state, text)
         if before != state and (wrong or before):
             severity = "error" if wrong else "info"
             event = notices.event(
