@@ -7,6 +7,7 @@ changed     the file goes to the trash with its reason; then as missing.
 dark        its content is missing elsewhere: it is linked there, and this name goes. It is known
             in another place: this copy goes to the trash. It is new: it is loaded.
 duplicated  after a comparison byte by byte, the copy becomes a second name of the first file.
+incomplete  the file is read again, and all of its spectra are recorded.
 """
 
 from __future__ import annotations
@@ -25,12 +26,13 @@ from uploaderd.catalog.client import Catalog
 from uploaderd.catalog.rows import EPOCH, FileRow
 from uploaderd.durable import sync_folder
 from uploaderd.errors import RepositoryError, UploaderError
+from uploaderd.formats import FormatError
 from uploaderd.maintenance.server import Finding, digest
 from uploaderd.repository import placement
 from uploaderd.services import loading
-from uploaderd.services.filing import Filing
+from uploaderd.services.filing import Arrived, Filing
 
-ORDER = ("dark", "changed", "missing", "duplicated")
+ORDER = ("dark", "changed", "missing", "duplicated", "incomplete")
 """A dark file may be what is missing; what has changed is missing afterwards."""
 
 
@@ -67,6 +69,7 @@ def repair(filing: Filing, findings: Sequence[Finding], *, limit: int) -> Iterat
         "changed": _changed,
         "missing": _missing,
         "duplicated": _duplicated,
+        "incomplete": _incomplete,
     }
     for kind in ORDER:
         for finding in findings:
@@ -156,6 +159,17 @@ def _duplicated(filing: Filing, finding: Finding) -> str:
     aside.replace(one)
     sync_folder(one.parent)
     return f"a second name of {finding.other} now"
+
+
+def _incomplete(filing: Filing, finding: Finding) -> str:
+    path = filing.repository.root / finding.path
+    row = files.whole(filing.catalog, finding.host_id, finding.file_id)
+    if row is None or row.path != finding.path or digest(path) != row.sha256:
+        return "left: the file is another one by now"
+    try:
+        return f"{filing.record_again(Arrived(path, row))} spectra recorded"
+    except FormatError as error:
+        return f"left: {error}"
 
 
 def _aside(filing: Filing, finding: Finding, code: str, text: str) -> str:

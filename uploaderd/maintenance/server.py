@@ -17,9 +17,11 @@ from typing import Any
 from uploaderd.catalog.client import Catalog
 from uploaderd.errors import RepositoryError
 
-KINDS = ("missing", "changed", "dark", "duplicated")
+KINDS = ("missing", "changed", "dark", "duplicated", "incomplete")
 PAGE = 50_000
 """Rows of the catalog that are asked for at a time."""
+SHARE = 1_000_000
+"""Files whose spectra are counted at a time: some hundred megabytes in the database."""
 REASON = ".reason.txt"
 _PARTS = "splitByChar('/', path)"
 _COLUMNS = "host_id, file_id, path, size, sha256, stage"
@@ -31,7 +33,8 @@ class Finding:
 
     `missing`: the catalog names a file that is not there; `changed`: it has another size or
     content; `dark`: a file that the catalog does not know; `duplicated`: one content as several
-    files, of which this is not the first.
+    files, of which this is not the first; `incomplete`: the catalog has fewer spectra of a file
+    than were found in it.
     """
 
     kind: str
@@ -83,7 +86,11 @@ def compare(
             f"The repository {root} holds no file, but the catalog names {result.rows} in it.",
             hint="Is it mounted?",
         )
-    result.findings = [*_confirmed(catalog, root, suspects), *_duplicated(catalog, root)]
+    result.findings = [
+        *_confirmed(catalog, root, suspects),
+        *_duplicated(catalog, root),
+        *_incomplete(catalog, root, result.rows),
+    ]
     return result
 
 
@@ -227,3 +234,22 @@ def _duplicated(catalog: Catalog, root: Path) -> Iterator[Finding]:
         if one.is_file() and first.is_file() and not one.samefile(first):
             text = f"the same content as {row['first']}"
             yield _finding("duplicated", row, text, other=row["first"])
+
+
+def _incomplete(catalog: Catalog, root: Path, rows: int) -> Iterator[Finding]:
+    """Rows of files whose spectra are not all there; the row comes after them, so they must be."""
+    shares = 1 + rows // SHARE
+    for share in range(shares):
+        found = catalog.query(
+            f"SELECT {_COLUMNS}, spectra, there FROM files_now GLOBAL ANY LEFT JOIN ("
+            " SELECT cityHash64(sha256) AS content, uniqExact(spectrum_id) AS there FROM spectra"
+            " WHERE content %% %(shares)s = %(share)s GROUP BY content"
+            ") AS kept ON kept.content = cityHash64(files_now.sha256)"
+            " WHERE stage = 'processed' AND spectra > there"
+            " AND cityHash64(files_now.sha256) %% %(shares)s = %(share)s ORDER BY path",
+            {"shares": shares, "share": share},
+        )
+        for row in found:
+            if (root / row["path"]).is_file():
+                text = f"the catalog has {row['there']} of its {row['spectra']} spectra"
+                yield _finding("incomplete", row, text)

@@ -100,6 +100,16 @@ class Filing:
         COUNTERS.add("spectra_total", settled.spectra)
         return settled
 
+    def record_again(self, file: Arrived) -> int:
+        """Reads a file that has its final name, and records its spectra anew; gives their number.
+
+        Raises:
+            FormatError: nothing in it is sound.
+            CatalogError: the database cannot be reached.
+        """
+        recording = self._read(file)
+        return self._record(file, recording, self._located(file, recording))
+
     def _read(self, file: Arrived) -> Recording:
         recording = read_guarded(
             file.path,
@@ -125,6 +135,20 @@ class Filing:
         )
 
     def _catalogue(self, file: Arrived, recording: Recording) -> FileRow:
+        location = self._located(file, recording)
+        place = self._place(file, recording, location)
+        count = self._record(file, recording, location)
+        log.info("%d spectra catalogued, filed as %s", count, place)
+        return replace(
+            file.row,
+            stage="processed",
+            path=place,
+            format=recording.format,
+            spectra=count,
+            error_code=",".join(sorted({issue.kind for issue in recording.issues})),
+        )
+
+    def _located(self, file: Arrived, recording: Recording) -> Location:
         whose = Whose(
             file.row.host_id,
             file.row.host_uid or recording.receiver or "",
@@ -132,8 +156,9 @@ class Filing:
             spectra.moment(recording.start),
             spectra.moment(recording.stop),
         )
-        location = locate(self.catalog, recording.gps, whose, self.places)
-        place = self._place(file, recording, location)
+        return locate(self.catalog, recording.gps, whose, self.places)
+
+    def _record(self, file: Arrived, recording: Recording, location: Location) -> int:
         rows = spectra.rows_of(
             recording,
             file_id=file.row.file_id,
@@ -145,15 +170,7 @@ class Filing:
         crash_points.reached("spectra-rows:before")
         self.catalog.insert("spectra", rows)
         crash_points.reached("spectra-rows:after")
-        log.info("%d spectra catalogued, filed as %s", len(rows), place)
-        return replace(
-            file.row,
-            stage="processed",
-            path=place,
-            format=recording.format,
-            spectra=len(rows),
-            error_code=",".join(sorted({issue.kind for issue in recording.issues})),
-        )
+        return len(rows)
 
     def _place(self, file: Arrived, recording: Recording, location: Location) -> str:
         last = recording.stop

@@ -56,6 +56,19 @@ def test_what_differs_is_found_and_mended(home: Home, capsys: pytest.CaptureFixt
     assert main(["refresh", "server", "--content", *NOW, *home.options]) == 0
 
 
+def test_spectra_that_are_lost_are_found_and_read_again(
+    home: Home, capsys: pytest.CaptureFixture[str]
+) -> None:
+    wanted = home.catalog.query("SELECT count() AS n FROM spectra_now")
+    lost = home.catalog.query("SELECT path, sha256 FROM files_now WHERE path LIKE '%%rec1%%'")[0]
+    home.catalog.execute(f"DELETE FROM spectra WHERE sha256 = '{lost['sha256']}' AND flow % 2 = 0")
+    assert findings(home, capsys) == {lost["path"]: "incomplete"}
+    files = home.filed()
+    assert main(["refresh", "server", "--repair", "--yes", *NOW, *home.options]) == 0
+    assert home.catalog.query("SELECT count() AS n FROM spectra_now") == wanted
+    assert (home.filed(), findings(home, capsys)) == (files, {})
+
+
 def test_a_copy_becomes_a_second_name_of_the_first(
     home: Home, capsys: pytest.CaptureFixture[str]
 ) -> None:
