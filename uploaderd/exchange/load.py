@@ -15,6 +15,7 @@ import numpy as np
 import pyarrow as pa
 
 from uploaderd import crash_points
+from uploaderd.beating import beating
 from uploaderd.catalog.client import Catalog
 from uploaderd.exchange import export, receipts, removals
 from uploaderd.exchange.export import BadExport, Manifest
@@ -41,7 +42,8 @@ def accept(
         BadExport: it is damaged, or of another schema; nothing of it is loaded.
         CatalogError: the database cannot be reached.
     """
-    manifest = export.read(path)
+    with beating(beat):
+        manifest = export.read(path)
     last = receipts.last(catalog, manifest.sender)
     end = Watermark.of_json(manifest.end)
     if manifest.sequence <= last.sequence and last.confirmed.covers(end):
@@ -54,7 +56,8 @@ def accept(
             if table in manifest.parts:
                 _fill(filling, path, table, manifest.parts[table].columns, beat)
     crash_points.reached("export-loaded:after")
-    removed = removals.remove(catalog, end, before, removal_limit) if before else ""
+    with beating(beat):
+        removed = removals.remove(catalog, end, before, removal_limit) if before else ""
     receipt = _receipt(manifest, last)
     said = (receipt.text, removed, loaded(manifest))
     receipt = replace(receipt, text=" ".join(filter(None, said)))

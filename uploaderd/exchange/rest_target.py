@@ -40,6 +40,8 @@ from uploaderd.secret import Secret
 ROWS_A_BATCH = 500
 ATTEMPTS = 5
 LONGEST_WAIT_S = 30.0
+PATIENCE_S = 120.0
+"""After so long nothing is tried anew: the message comes again later."""
 LARGEST_ANSWER = 16 << 20
 _LATER = (408, 409, 425, 429, 500, 502, 503, 504)
 """Also 409, by which a server says that it is still at work on the first call of a key."""
@@ -188,6 +190,7 @@ class RestTarget:
         data = None if body is None else json.dumps(body, allow_nan=False).encode()
         request = urllib.request.Request(f"{self._url}/{place}", data, headers, method=method)
         said = ""
+        until = time.monotonic() + PATIENCE_S
         for attempt in range(ATTEMPTS):
             wait_s = min(LONGEST_WAIT_S, 0.5 * 2**attempt)
             try:
@@ -203,7 +206,7 @@ class RestTarget:
                     wait_s = _asked_wait(error.headers.get("Retry-After"), wait_s)
             except (OSError, HTTPException) as error:
                 said = str(getattr(error, "reason", error))
-            if wait_s > LONGEST_WAIT_S:
+            if wait_s > LONGEST_WAIT_S or time.monotonic() + wait_s > until:
                 break
             if attempt + 1 < ATTEMPTS:
                 time.sleep(wait_s)

@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from uploaderd.beating import beating
 from uploaderd.catalog.client import Catalog
 from uploaderd.errors import Disposition, RepositoryError, UploaderError
 from uploaderd.exchange import export
@@ -74,7 +75,9 @@ def send(
     """
     receipt = target.receipt()
     _forget_confirmed(plan, receipt)
-    if (waiting := _waiting(plan)) is not None:
+    with beating(beat):
+        waiting = _waiting(plan)
+    if waiting is not None:
         path, manifest = waiting
         media(path, manifest)
         target.deliver(path, manifest, beat)

@@ -17,6 +17,7 @@ import paramiko
 from paramiko.sftp import CMD_EXTENDED
 
 from uploaderd import crash_points
+from uploaderd.beating import beating
 from uploaderd.errors import RemoteFileError, StationUnreachable
 from uploaderd.maintenance.server import digest
 from uploaderd.repository.placement import unwritable
@@ -56,19 +57,20 @@ def put(
         RepositoryError: our own file cannot be read.
     """
     try:
-        size, sha256 = path.stat().st_size, digest(path)
+        with beating(beat):
+            size, sha256 = path.stat().st_size, digest(path)
     except OSError as error:
         raise unwritable(path, error) from error
     with guarded(connection):
         sftp = connection.sftp
-        if _size(sftp, place) == size and _hash(connection, place) == sha256:
+        if _is_there(connection, place, size, sha256, beat):
             return
         part = f"{place}.part"
         make_folders(sftp, posixpath.dirname(place))
         for _ in range(_ATTEMPTS):
             _send(sftp, path, part, size, beat)
             _sync(sftp, part)
-            if _size(sftp, part) == size and _hash(connection, part) == sha256:
+            if _is_there(connection, part, size, sha256, beat):
                 crash_points.reached("export-sent:before")
                 sftp.posix_rename(part, place)
                 crash_points.reached("export-sent:after")
@@ -113,6 +115,14 @@ def _sync(sftp: paramiko.SFTPClient, part: str) -> None:
     """Asks the server to bring the bytes to its disk; an old one does not know how."""
     with sftp.open(part, "r+b") as target:
         next(answers(sftp, [(CMD_EXTENDED, b"fsync@openssh.com", target.handle)], 1))
+
+
+def _is_there(
+    connection: Connection, place: str, size: int, sha256: str, beat: Callable[[], None]
+) -> bool:
+    """Whether the server has just these bytes."""
+    with beating(beat):
+        return _size(connection.sftp, place) == size and _hash(connection, place) == sha256
 
 
 def _size(sftp: paramiko.SFTPClient, place: str) -> int | None:

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from uploaderd import __version__, clock
+from uploaderd.beating import beating
 from uploaderd.catalog.client import Catalog
 from uploaderd.errors import RepositoryError
 from uploaderd.publishing import datasets, files, holdings, plan, release, resume
@@ -69,7 +70,8 @@ def publish(
     """
     chosen = datasets.chosen(dataset)
     with release.locked(folder):
-        todo = plan.make(catalog, folder, chosen, complete=complete, since=since)
+        with beating(progress):
+            todo = plan.make(catalog, folder, chosen, complete=complete, since=since)
         if todo.last and todo.is_done:
             release.note_seen(folder, todo.last["version"], todo.watermarks)
             return _counted(todo.last["version"], todo.before, todo.before)
