@@ -22,7 +22,7 @@ SELECT 'host' AS part, {number} AS host_id,
        [toFloat64(host_port), toFloat64(last_contact)] AS numbers, emptyArrayUInt64() AS marks
 FROM hosts FINAL WHERE host_id = {number}
 UNION ALL
-SELECT 'files', {number}, emptyArrayString(), emptyArrayFloat64(),
+SELECT 'files', {number}, emptyArrayString(), [toFloat64(now64(3))],
        arrayConcat(groupArray(toUInt64(stretch)), groupArray(mark))
 FROM ({marks})
 UNION ALL
@@ -80,10 +80,10 @@ def standing(catalog: Catalog, host_id: int | None = None, host_uid: str | None 
         raise MessageError("A status request names neither host_id nor host_uid.")
     asked = _NAMED if host_id is None else _ASKED
     begin = events.since()
-    recent = events.SQL.format(number=asked, period=events.RECENT)
-    sql = _QUERY.format(number=asked, marks=MARKS.format(number=asked), events=recent)
-    named = {"host_id": host_id, "host_uid": host_uid, "since": begin}
-    rows = catalog.query(sql, {**named, **events.NAMES})
+    sql = _QUERY.format(
+        number=asked, marks=MARKS.format(number=asked), events=events.RECENT.format(number=asked)
+    )
+    rows = catalog.query(sql, {"host_id": host_id, "host_uid": host_uid, "since": begin})
     number = rows[0]["host_id"]
     if not number:
         message = f"Host {host_uid} is not known yet."
@@ -92,9 +92,9 @@ def standing(catalog: Catalog, host_id: int | None = None, host_uid: str | None 
     parts = {row["part"]: row for row in rows}
     files = tally(catalog, number, parts["files"]["marks"])
     host = _host(number, parts["host"]) if "host" in parts else None
-    recently = events.of(parts["events"])
-    happened = events.with_earlier(catalog, number, begin, recently)
-    now = parts["events"]["numbers"][-1]
+    recent = events.recent(row for row in rows if row["part"] == "event")
+    happened = events.with_earlier(catalog, number, begin, recent)
+    (now,) = parts["files"]["numbers"]
     return Standing(
         host=host,
         answer=_answer(number, host, files, happened),
