@@ -172,4 +172,5 @@ def _services(arguments: argparse.Namespace, kind: str) -> list[ServiceSettings]
 
 
 def _say(arguments: argparse.Namespace, answer: dict[str, Any], lines: list[str]) -> None:
-    print(json.dumps(answer) if arguments.json else "\n".join(lines) or "nothing to tell")
+    nothing = f"{arguments.services}: no such service is on, or nothing came yet"
+    print(json.dumps(answer) if arguments.json else "\n".join(lines) or nothing)

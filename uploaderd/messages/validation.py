@@ -118,8 +118,8 @@ def _explain(error: ValidationError) -> str:
             return f"{path} is {found}, but should be of type {names}"
         case "enum":
             return f"{path} is {found}, but should be one of {', '.join(map(str, wanted))}"
-        case "pattern":
-            return f"{path} is {found}, but should match {wanted}"
+        case "pattern" if "description" in schema:
+            return f"{path} is {found}, but should be: {schema['description'].rstrip('.')}"
         case "minimum" | "exclusiveMinimum" | "maximum" | "minLength" | "maxLength":
             return f"{path} is {found}, but its {error.validator} is {wanted}"
     return f"{path}: {error.message}"

@@ -123,8 +123,6 @@ def target_of(settings: Mapping[str, Any]) -> SftpTarget | ClickHouseTarget | Re
 def run(catalog: Catalog, settings: Mapping[str, Any], *, complete: bool, job: Job) -> Sent:
     """Sends to the target of a section. Raises what `sending.send` raises."""
     tables = settings["tables"] or LOAD_ORDER
-    if unknown := set(tables) - set(LOAD_ORDER):
-        raise ConfigError(f"There is no table {min(unknown)} to be sent.")
     plan = Plan(
         settings["sender"], settings["outbox"], tables, settings["free_space_floor_mb"] * 1_000_000
     )

@@ -31,7 +31,7 @@ def taken(folder: Path, name: str, most: int | None, sentence: str) -> Iterator[
     except OSError as error:
         raise RepositoryError(
             f"{folder} cannot be written: {error.strerror}.",
-            hint="It holds the limits of connections; the daemon's user must own it.",
+            hint="The daemon's user must be able to write there.",
         ) from error
     if slot is None:
         raise StationBusy(sentence, hint="It is tried again when others have ended.")

@@ -9,12 +9,15 @@ from typing import Any
 
 import pytest
 
+from uploaderd import config
 from uploaderd.config import load_daemon, load_service, load_services, select
 from uploaderd.config.settings import TlsSettings
 from uploaderd.errors import ConfigError
+from uploaderd.exchange.watermark import LOAD_ORDER
 from uploaderd.secret import Secret
 
 ROOT = Path(__file__).parents[3]
+SCHEMAS = Path(config.__file__).parent / "schemas"
 BROKER = {"queue": "backup", "bindings": ["host.backup"]}
 
 
@@ -299,5 +302,7 @@ def test_targets_are_whole_and_share_nothing(tmp_path: Path) -> None:
     target("b", queue="b", **there | {"outbox": "a"})
     with pytest.raises(ConfigError, match=r"b\.json:\d+: behaviour\.outbox: a\.json has the same"):
         load_services(tmp_path)
+    schema = json.loads((SCHEMAS / "behaviour" / "send.json").read_text())
+    assert schema["properties"]["tables"]["items"]["enum"] == list(LOAD_ORDER)
     target("b", queue="b", **there)
     assert [one.name for one in load_services(tmp_path)] == ["a", "b"]
