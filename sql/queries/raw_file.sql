@@ -8,3 +8,4 @@ WHERE (host_id, file_id) GLOBAL IN (
     WHERE left(spectrum_id, 24) = left(%(spectrum_id)s, 24) AND spectrum_id = %(spectrum_id)s
     ORDER BY ingested_at DESC LIMIT 1 BY station, time_start, freq_start, spectrum_id
 )
+ORDER BY station, remote_path, modified, file_id
