@@ -20,7 +20,7 @@ WAITING = ("request", "backup_started", "backup_waiting")
 ENDED = ("backup_done", "backup_failed", "stopped")
 """Events after which none is."""
 RECENT = """
-SELECT 'event' AS part, {number} AS host_id, [event, outcome, code, text] AS texts,
+SELECT 'event' AS part, {number} AS number, [event, outcome, code, text] AS texts,
        [toFloat64(at), toFloat64(pending)] AS numbers, emptyArrayUInt64() AS marks
 FROM host_events WHERE host_id = {number} AND at >= toDateTime64(%(since)s, 3, 'UTC')
 """

@@ -17,7 +17,7 @@ UNKNOWN = "N/A"
 _ASKED = "%(host_id)s"
 _NAMED = "(SELECT argMax(host_id, updated_at) FROM hosts WHERE host_uid = %(host_uid)s)"
 _QUERY = """
-SELECT 'host' AS part, {number} AS host_id,
+SELECT 'host' AS part, {number} AS number,
        [host_uid, host_add, user, equipment_type, last_error] AS texts,
        [toFloat64(host_port), toFloat64(last_contact)] AS numbers, emptyArrayUInt64() AS marks
 FROM hosts FINAL WHERE host_id = {number}
@@ -29,7 +29,8 @@ UNION ALL
 {events}
 SETTINGS max_threads = 1
 """
-# A union and no join: each part reads by its table's key, and nothing else costs time.
+# A union and no join: each part reads by its table's key, and nothing else costs time. No column
+# may be named as one that is filtered by, for the engine would take the name for the new column.
 _ANSWERS = (
     *("host_files", "pending_host_task"),
     *("last_host_check", "host_check_error", "host_check_message"),
@@ -84,7 +85,7 @@ def standing(catalog: Catalog, host_id: int | None = None, host_uid: str | None 
         number=asked, marks=MARKS.format(number=asked), events=events.RECENT.format(number=asked)
     )
     rows = catalog.query(sql, {"host_id": host_id, "host_uid": host_uid, "since": begin})
-    number = rows[0]["host_id"]
+    number = rows[0]["number"]
     if not number:
         message = f"Host {host_uid} is not known yet."
         unknown = dict.fromkeys(("id_host", *_ANSWERS), UNKNOWN)

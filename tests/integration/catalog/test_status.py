@@ -183,3 +183,35 @@ def test_events_of_long_ago_and_of_today_make_one_answer(catalog: Catalog) -> No
     after = host_status(catalog, host_id=5)
     assert [after[key] for key in keys] == [1, 3, 4, "N/A"]
     assert (after["pending_host_task"], after["last_backup"] > before["last_backup"]) == (0, True)
+
+
+def test_each_station_is_told_its_own_state(catalog: Catalog) -> None:
+    catalog.insert("hosts", [HostRow(host, f"rfeye{host}", user=f"u{host}") for host in (1, 2, 3)])
+    catalog.insert(
+        "host_events",
+        [
+            HostEventRow(1, "backup_failed", "error", "disk_full", "No room."),
+            HostEventRow(2, "request"),
+            HostEventRow(3, "backup_done", at=now() - timedelta(3), pending=4),
+        ],
+    )
+    files = [(1, 1, "discovered"), (2, 1, "discovered"), (2, 2, "fetched")]
+    catalog.insert(
+        "files",
+        [
+            FileRow(host, file_id(host, "/a", 5, at), "/a", 5, at, stage)
+            for host, at, stage in files
+        ],
+    )
+    told = {host: standing(catalog, host_id=host) for host in (1, 2, 3, 4)}
+    hosts = {host: one.host.user for host, one in told.items() if one.host}
+    assert hosts == {1: "u1", 2: "u2", 3: "u3"}
+    keys = ("pending_backup", "backup_error", "backup_message", "pending_host_task", "last_backup")
+    assert [[one.answer[key] for key in keys[:4]] for one in told.values()] == [
+        [1, 1, "No room.", 0],
+        [1, 0, "N/A", 1],
+        [4, 0, "N/A", 0],
+        [0, 0, "N/A", 0],
+    ]
+    assert [one.answer["last_backup"] == "N/A" for one in told.values()] == [1, 1, 0, 1]
+    assert standing(catalog, host_uid="rfeye2").answer == told[2].answer

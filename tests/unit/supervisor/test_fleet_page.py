@@ -21,13 +21,13 @@ def test_targets_are_told_with_what_their_last_check_found(tmp_path: Path) -> No
         place = {"kind": "rest", "sender": "north", "url": "http://127.0.0.1:1"}
         service = {
             "service": "send",
-            "behaviour": {**place, "outbox": str(tmp_path / "outbox")},
+            "behaviour": {**place, "outbox": str(tmp_path / name)},
             "database": {"host": "127.0.0.1", "port": free_ports(1)[0]},
             "rabbitmq": queue,
         }
         (folder / f"{name}.json").write_text(json.dumps(service))
     found = [Finding("connect", False, "nobody answers")]
-    checks.record(tmp_path / "outbox", "south", "bad", "nobody answers", found)
+    checks.record(tmp_path / "south", "south", "bad", "nobody answers", found)
     page = FleetPage(lambda: read_plan(tmp_path / "config.json", folder))()
     assert page["catalog_error"]
     central, south = page["targets"]
