@@ -71,6 +71,7 @@ class Catalog:
         self._groups: dict[str, GroupCommit] = {}
         self._types: dict[str, dict[str, str]] = {}
         self._verified = False
+        self._beside: Catalog | None = None
         self._client = native.BlockClient(
             host=settings.host,
             port=settings.port,
@@ -174,10 +175,20 @@ class Catalog:
         }
         self._guarded(lambda: self._client.execute(sql, columns, columnar=True, settings=wishes))
 
+    @property
+    def beside(self) -> Catalog:
+        """A second connection, for queries at the same time; closed with this one."""
+        with self._door:
+            if self._beside is None:
+                self._beside = Catalog(self.settings)
+            return self._beside
+
     def close(self) -> None:
         """Closes the connection."""
         with self._lock:
             self._client.disconnect()
+        if self._beside is not None:
+            self._beside.close()
 
     def __enter__(self) -> Catalog:
         return self

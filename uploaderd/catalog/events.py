@@ -20,9 +20,9 @@ WAITING = ("request", "backup_started", "backup_waiting")
 ENDED = ("backup_done", "backup_failed", "stopped")
 """Events after which none is."""
 RECENT = """
-SELECT 'event' AS part, {number} AS number, [event, outcome, code, text] AS texts,
-       [toFloat64(at), toFloat64(pending)] AS numbers, emptyArrayUInt64() AS marks
-FROM host_events WHERE host_id = {number} AND at >= toDateTime64(%(since)s, 3, 'UTC')
+SELECT 'event' AS part, [event, outcome, code, text] AS texts,
+       [toFloat64(at), toFloat64(pending)] AS numbers
+FROM host_events WHERE host_id = %(host_id)s AND at >= toDateTime64(%(since)s, 3, 'UTC')
 """
 """A row for each event since a moment. A hundred rows cost less than the planning of their sums."""
 _EARLIER = """

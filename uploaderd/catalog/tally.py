@@ -18,10 +18,14 @@ from itertools import zip_longest
 from uploaderd.catalog.client import Catalog
 
 MARKS = """
-SELECT reinterpretAsUInt32(file_id) AS stretch, sum(cityHash64(file_id, version)) AS mark
-FROM files WHERE host_id = {number} GROUP BY host_id, stretch
+SELECT arrayConcat(groupArray(toUInt64(stretch)), groupArray(mark)) AS marks
+FROM (
+    SELECT reinterpretAsUInt32(file_id) AS stretch, sum(cityHash64(file_id, version)) AS mark
+    FROM files WHERE host_id = %(host_id)s GROUP BY host_id, stretch
+)
+SETTINGS max_threads = 1
 """
-"""What the projection holds of a station; `{number}` is its number or a query for it."""
+"""What the projection holds of a station: its stretches, then their marks."""
 _COUNTS = """
 SELECT reinterpretAsUInt32(file_id) AS stretch, count() AS files,
        countIf(stage = 'discovered') AS discovered, countIf(stage = 'fetched') AS fetched,
@@ -85,8 +89,8 @@ _memories: dict[tuple[str, int, str], _Memory] = {}
 """By address and name of the database: all connections of a process to it share one."""
 
 
-def tally(catalog: Catalog, host_id: int, marks: list[int]) -> Tally:
-    """Counts of the station's files; `marks` are its stretches, then their marks, as of now.
+def tally(catalog: Catalog, host_id: int) -> Tally:
+    """Counts of the station's files.
 
     A file of which rows come in meanwhile counts as it was before or after them.
     Raises `CatalogError`.
@@ -94,6 +98,7 @@ def tally(catalog: Catalog, host_id: int, marks: list[int]) -> Tally:
     settings = catalog.settings
     memory = _memories.setdefault((settings.host, settings.port, settings.database), _Memory())
     known = memory.recall(host_id)
+    marks: list[int] = catalog.query(MARKS, {"host_id": host_id})[0]["marks"]
     if known.marks == marks:
         return known.total
     half = len(marks) // 2

@@ -126,7 +126,7 @@ def test_the_status_follows_what_is_repeated_deleted_and_merged(catalog: Catalog
 
 def test_the_marks_of_the_ledger_come_from_its_projection(catalog: Catalog) -> None:
     catalog.insert("files", [FileRow(7, file_id(7, "/a", 5, 1), "/a", 5, 1, "fetched")])
-    plan = catalog.query(f"EXPLAIN {MARKS.format(number=7)}")
+    plan = catalog.query(f"EXPLAIN {MARKS}", {"host_id": 7})
     assert any("(stretches)" in row["explain"] for row in plan)
 
 
