@@ -112,9 +112,12 @@ def _ago(since: float) -> str:
 def _services(shown: dict[str, Any]) -> Table:
     rows = [["service", "state", "since", "why, and what happens next"]]
     for each in shown["services"]:
-        why = f"{each['reason']}; next: {each['next']}"
-        rows.append([each["service"], _state(each["state"]), _ago(each["since"]), why])
+        rows.append([each["service"], _state(each["state"]), _ago(each["since"]), _why(each)])
     return rows
+
+
+def _why(each: dict[str, Any]) -> str:
+    return f"{each['reason'].removesuffix('.')}; next: {each['next']}"
 
 
 def _instances(shown: dict[str, Any]) -> Table:
@@ -154,7 +157,7 @@ def _stations(shown: dict[str, Any]) -> Table:
             each["host_uid"],
             _state(each["state"]),
             _ago(each["since"]),
-            f"{each['reason']}; next: {each['next']}",
+            _why(each),
         ]
         for each in ailing[:_STATIONS]
     ]

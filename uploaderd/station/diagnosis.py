@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -14,9 +15,14 @@ from uploaderd.station import connection as ssh
 from uploaderd.station import known_hosts, openssh
 from uploaderd.station.access import Access, HostKeyPolicy
 from uploaderd.station.agent import read_config
+from uploaderd.station.health import clock_ahead_s
 from uploaderd.station.link import Link
 from uploaderd.station.offer import offer
 from uploaderd.station.paramiko_link import ParamikoLink
+
+_PATIENCE_S = 30.0
+"""For a small command."""
+_CLOCKS_DIFFER_S = 60.0
 
 
 @dataclass(frozen=True)
@@ -101,6 +107,9 @@ def _use(link: Link, agent_config: str | None) -> Iterator[tuple[str, str]]:
     finally:
         client.close()
     yield "commands", _commands(link)
+    yield "clock", ""
+    if not math.isnan(ahead_s := clock_ahead_s(link, _PATIENCE_S)):
+        yield "clock", _clock(ahead_s)
 
 
 def _pins(access: Access) -> tuple[known_hosts.HostKey, ...]:
@@ -132,9 +141,19 @@ def _methods(access: Access, transport: paramiko.Transport) -> str:
 def _commands(link: Link) -> str:
     """No failure: without commands, files are verified by size or by reading them twice."""
     try:
-        answer = link.run(b"printf x | sha256sum", 30.0, 4096).output
+        answer = link.run(b"printf x | sha256sum", _PATIENCE_S, 4096).output
     except StationError as error:
         return f"none ({error.sentence}); files cannot be verified by the station's own hash"
     if answer.startswith(b"2d711642b726b04401627ca9fbac32f5c8530fb1903cc4db02258717921a4881"):
         return "allowed, with sha256sum: files are verified by the station's own hash"
     return "no sha256sum; files cannot be verified by the station's own hash"
+
+
+def _clock(ahead_s: float) -> str:
+    said = f"{abs(ahead_s):.1f} s {'ahead of' if ahead_s > 0 else 'behind'} ours"
+    if abs(ahead_s) > _CLOCKS_DIFFER_S:
+        raise StationError(
+            f"It is {said}.",
+            hint="Set it, or let it ask a time server: times of files are its own.",
+        )
+    return said

@@ -29,7 +29,7 @@ from uploaderd.station import disk, halt
 from uploaderd.station.access import Access
 from uploaderd.station.agent import AgentConfig, read_config
 from uploaderd.station.connection import Connection
-from uploaderd.station.link import is_broken
+from uploaderd.station.link import Link, is_broken
 from uploaderd.station.ping import PingNotPermitted, ping
 
 State = Literal["online", "degraded", "offline", "auth-error", "no-agent", "halted"]
@@ -166,7 +166,7 @@ def _look(
     health: Health,
     wait: Callable[[float], object],
 ) -> None:
-    health.clock_ahead_s = _clock_ahead_s(connection)
+    health.clock_ahead_s = clock_ahead_s(connection.link, connection.access.timeouts.stall_s)
     sftp = connection.sftp
     off = health.clock_ahead_s - expected.clock_ahead_s
     if abs(off) > expected.clock_limit_s:
@@ -241,11 +241,11 @@ def _look_at_flag(
         health.problems.append(f"A dead {holder} left its flag: the next backup takes it over.")
 
 
-def _clock_ahead_s(connection: Connection) -> float:
+def clock_ahead_s(link: Link, timeout_s: float) -> float:
     """The station's clock less ours; NaN if it does not tell. BusyBox knows no nanoseconds."""
     asked = time.time()
     try:
-        answer = connection.run("date +%s.%N", timeout_s=connection.access.timeouts.stall_s)
+        answer = link.run(b"date +%s.%N", timeout_s, 4096)
         told = float(answer.output.decode("ascii").strip().removesuffix(".%N").removesuffix(".N"))
     except (StationError, ValueError):
         return math.nan

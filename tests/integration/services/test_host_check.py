@@ -271,5 +271,5 @@ def test_a_station_without_address_is_a_message_error(site: Site) -> None:
 def test_an_unknown_measure_is_told_as_unknown(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     from uploaderd.station import health
 
-    monkeypatch.setattr(health, "_clock_ahead_s", lambda _connection: math.nan)
+    monkeypatch.setattr(health, "clock_ahead_s", lambda _link, _timeout_s: math.nan)
     assert answer(check(site))["clock_ahead_s"] == "N/A"

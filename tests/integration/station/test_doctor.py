@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 import socket
+import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from lab import sshd as lab_sshd
 from uploaderd.ctl.main import main
+from uploaderd.station import health
 from uploaderd.station.access import Access
 from uploaderd.station.connection import connect
 
@@ -34,11 +37,26 @@ def test_a_station_in_good_order_passes_every_step(
     steps = {step["step"]: step["found"] for step in report["steps"]}  # type: ignore[attr-defined] # JSON
     assert list(steps) == [
         *("connection", "banner", "offer", "key exchange", "host key"),
-        *("login methods", "login", "sftp", "commands"),
+        *("login methods", "login", "sftp", "commands", "clock"),
     ]
     assert "publickey" in steps["login methods"]
     assert "sha256sum" in steps["commands"]
     assert not (tmp_path / "known_hosts").exists()
+
+
+def test_a_clock_that_is_two_hours_off_is_told(
+    sshd: lab_sshd.Sshd,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    late = SimpleNamespace(time=lambda: time.time() - 7200)
+    monkeypatch.setattr(health, "time", late)
+    status, report = doctor(capsys, *at(sshd, tmp_path), "--key-file", sshd.key_file)
+    last = report["steps"][-1]  # type: ignore[index] # JSON
+    assert (status, last["step"], last["ok"]) == (1, "clock", False)
+    assert "s ahead of ours" in last["found"]
+    assert "time server" in last["hint"]
 
 
 def test_the_legacy_way_passes_too(
