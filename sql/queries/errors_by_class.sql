@@ -1,4 +1,4 @@
--- Errors by class and trend: how often each in a week, the week before, and the change, by station. The source
+-- Errors by class and trend: how often each in a week, the week before, the change, and the last one, by station. The source
 -- is `file` (what was refused, trashed or read in part) or `station` (contacts that failed).
 -- plot: bars x=week y=count label=code
 -- :since text 1970-01-01 first moment, UTC
@@ -9,7 +9,7 @@ SELECT week, station, source, code, class, count,
                         RANGE BETWEEN 7 PRECEDING AND 7 PRECEDING) AS before,
        toInt64(count) - before AS change, example
 FROM (
-    SELECT toStartOfWeek(at, 1) AS week, station, source, code, class, count() AS count, any(text) AS example
+    SELECT toStartOfWeek(at, 1) AS week, station, source, code, class, count() AS count, argMax(text, (at, text)) AS example
     FROM (
         SELECT fromUnixTimestamp64Nano(toInt64(bitAnd(version, 0x1FFFFFFFFFFFFFFF)), 'UTC') AS at, host_uid AS station, 'file' AS source,
                arrayJoin(splitByChar(',', error_code)) AS code, if(stage = 'processed', 'salvaged', stage) AS class,
