@@ -43,18 +43,27 @@ def total(text: str, name: str, **labels: str) -> float:
 
 
 def test_the_page_of_metrics_tells_what_happened(live: Live) -> None:
-    text = page(live, "/metrics")
+    expected: list[tuple[str, dict[str, str], int]] = [
+        ("files_fetched_total", {"service": "backup"}, FILES + 1),
+        ("files_processed_total", {"outcome": "trashed"}, 1),
+        ("spectra_total", {}, 2 * FILES),
+        ("message_seconds_count", {"service": "process"}, FILES + 1),
+        ("dead_letters_total", {"code": "authentication"}, 1),
+    ]
+
+    def counted() -> str | None:
+        """The page, once the workers' last signs of life have brought all counters."""
+        text = page(live, "/metrics")
+        same = all(total(text, name, **labels) == number for name, labels, number in expected)
+        return text if same and total(text, "retries_total", code="unreachable") >= 1 else None
+
+    text = until(counted, f"counters as {expected}")
+    assert text is not None
     families = {family.name: family for family in text_string_to_metric_families(text)}
     known = {f"uploaderd_{name}".removesuffix("_total") for name in METRICS}
     assert families.keys() <= known
     assert all(family.documentation for family in families.values())
-    assert total(text, "files_fetched_total", service="backup") == FILES + 1
     assert total(text, "bytes_fetched_total") > 1000
-    assert total(text, "files_processed_total", outcome="trashed") == 1
-    assert total(text, "spectra_total") == 2 * FILES
-    assert total(text, "message_seconds_count", service="process") == FILES + 1
-    assert total(text, "dead_letters_total", code="authentication") == 1
-    assert total(text, "retries_total", code="unreachable") >= 1
     assert total(text, "queue_dead_messages", service="backup") == 1
     assert total(text, "queue_consumers", service="process") == 1
     assert total(text, "disk_free_bytes") > 0
