@@ -154,9 +154,7 @@ class ChannelStream:
 
     def close(self) -> None:
         """Ends the session."""
-        # To say goodbye on a broken connection fails, and nothing is lost by it.
-        with contextlib.suppress(paramiko.SSHException, EOFError, OSError):
-            self._channel.close()
+        _hang_up(self._channel)
         self._received.leave_unread()
 
 
@@ -206,7 +204,7 @@ class ParamikoLink:
         try:
             channel.invoke_subsystem("sftp")
         except (paramiko.SSHException, EOFError, OSError) as error:
-            channel.close()
+            _hang_up(channel)
             if self._broke(error):
                 raise StationUnreachable(f"The connection broke: {error}.") from error
             raise StationError(
@@ -229,7 +227,7 @@ class ParamikoLink:
         try:
             channel.exec_command(command)
         except (paramiko.SSHException, EOFError, OSError) as error:
-            channel.close()
+            _hang_up(channel)
             raise self._no_command(error) from error
         return ChannelStream(channel, received)
 
@@ -244,7 +242,7 @@ class ParamikoLink:
         try:
             return BytesSftpClient(channel)
         except (paramiko.SSHException, EOFError, OSError) as error:
-            channel.close()
+            _hang_up(channel)
             said = str(error) or "it ends the session"
             raise StationError(
                 f"The station's SFTP does not answer: {said}.", hint=SFTP_HINT
@@ -272,9 +270,7 @@ class ParamikoLink:
         except (paramiko.SSHException, EOFError, OSError) as error:
             raise self._no_command(error) from error
         finally:
-            # To say goodbye on a broken connection fails, and nothing is lost by it.
-            with contextlib.suppress(paramiko.SSHException, EOFError, OSError):
-                channel.close()
+            _hang_up(channel)
         status = channel.recv_exit_status()
         if status < 0 and not self.transport.is_active():
             raise StationUnreachable("The connection broke while a command ran.")
@@ -284,6 +280,12 @@ class ParamikoLink:
         """Ends the connection and its thread."""
         self.transport.close()
         self.transport.join(timeout=10)
+
+
+def _hang_up(channel: paramiko.Channel) -> None:
+    """Closes a channel; to say goodbye on a broken connection fails, and nothing is lost by it."""
+    with contextlib.suppress(paramiko.SSHException, EOFError, OSError):
+        channel.close()
 
 
 def _drain(channel: paramiko.Channel, output: bytearray, errors: bytearray) -> None:
