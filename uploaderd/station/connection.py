@@ -272,8 +272,10 @@ def _unasked(why: str) -> None:
 
 
 def _key(path: Path, passphrase: Secret | None) -> paramiko.PKey:
+    # As bytes, whatever paramiko's annotation says: cryptography takes no text.
+    password = passphrase.reveal().encode() if passphrase else None
     try:
-        return paramiko.PKey.from_path(path, password=passphrase.reveal() if passphrase else None)
+        return paramiko.PKey.from_path(path, password=password)  # type: ignore[arg-type]
     except (OSError, ValueError, TypeError, paramiko.SSHException) as error:
         reason = error.strerror if isinstance(error, OSError) else error
         raise ConfigError(

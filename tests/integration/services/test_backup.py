@@ -141,7 +141,8 @@ def test_a_service_that_stops_leaves_the_rest_in_the_index_and_a_message_for_it(
     job, post = Job(site.body(), message_id="first"), Stopping()
     post.stop = job.stop
 
-    site.backup(post, job, files_in_flight=2)
+    # Slow enough that the bytes are not all there before it stops.
+    site.backup(post, job, files_in_flight=2, bytes_per_second=4 * len(recording))
 
     brought = post.bodies("file.process")
     assert 0 < len(brought) < len(paths)

@@ -108,6 +108,25 @@ def test_a_key_of_the_ssh_agent_opens_a_station_if_it_may_be_asked(
         assert connection.run("echo in").output == b"in\n"
 
 
+@pytest.mark.parametrize("kind", [("ed25519",), ("rsa", "-m", "PEM")], ids=["openssh", "pem"])
+@pytest.mark.parametrize("legacy", [False, True])
+def test_a_key_with_a_passphrase_opens_a_station(
+    access: Access, tmp_path: Path, kind: tuple[str, ...], legacy: bool
+) -> None:
+    locked = tmp_path / "locked"
+    make = ["ssh-keygen", "-q", "-N", "open sesame", "-f", str(locked), "-t", *kind]
+    subprocess.run(make, check=True)
+    station = lab_sshd.start(tmp_path / "station", key_file=locked)
+    try:
+        own = dataclasses.replace(access, port=station.port, key_file=locked, legacy=legacy)
+        with connect(dataclasses.replace(own, passphrase=Secret("open sesame"))) as connection:
+            assert connection.run("echo in").output == b"in\n"
+        with pytest.raises((ConfigError, AuthenticationFailed)):
+            connect(dataclasses.replace(own, passphrase=Secret("open barley")))
+    finally:
+        station.stop()
+
+
 def test_a_key_that_is_none_is_told_by_its_file(access: Access, tmp_path: Path) -> None:
     (tmp_path / "bad").write_text("no key")
     with pytest.raises(ConfigError, match="bad"):
