@@ -10,12 +10,18 @@ from typing import cast
 
 GARBAGE = 10_000
 """New objects after which cycles are looked for."""
-_M_ARENA_MAX = -8
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _M_ARENA_MAX = -1, -3, -8
+"""Parameters of mallopt(3)."""
 _ARENAS = 2
+_MAPPED = 1 << 20
+"""Bytes from which on a piece of memory is asked of the kernel by itself, and given back at once:
+above the 256 KiB packets of a transfer, each of which would be mapped, zeroed and unmapped."""
+_TRIMMED = 4 << 20
+"""Free bytes at a heap's end that are given back: several packets, else they come and go, too."""
 
 
 def spare() -> None:
-    """Few heaps for all threads, and no library that nobody uses.
+    """Few heaps for all threads, which keep what a transfer needs, and no library nobody uses.
 
     glibc gives up to eight heaps a core to the threads; what one has let go, the others do not
     find, and under the interpreter's lock they hardly ever ask at the same time. paramiko loads
@@ -26,6 +32,8 @@ def spare() -> None:
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt is not None:
         mallopt(_M_ARENA_MAX, _ARENAS)
+        mallopt(_M_MMAP_THRESHOLD, _MAPPED)
+        mallopt(_M_TRIM_THRESHOLD, _TRIMMED)
 
 
 def settle() -> None:

@@ -71,18 +71,26 @@ def _command(name: str, make: Callable[[Place], list[str]], place: Place) -> Run
 def _timed(command: list[str], place: Place, order: str | None) -> Run:
     """Runs a command in a process group of its own.
 
-    With an order, the command says when it is ready, is given the order on its standard input, and
-    tells its own processor time: starting an interpreter is no part of a transfer.
+    With an order, the command is given it on its standard input, says when it is ready, and tells
+    its own processor time: neither starting an interpreter nor knowing the files' names, which a
+    station's index tells, is part of a transfer.
     """
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     pipe = subprocess.DEVNULL if order is None else subprocess.PIPE
     with subprocess.Popen(
         command, stdin=pipe, stdout=pipe, text=True, start_new_session=True
     ) as process:
-        said = process.stdout.readline() if process.stdout is not None else ""
+        said = ""
+        if order is not None:
+            assert process.stdin is not None
+            assert process.stdout is not None
+            process.stdout.readline()
+            process.stdin.write(order + "\n")
+            process.stdin.flush()
+            process.stdout.readline()
         begun = time.perf_counter()
         try:
-            said, _ = process.communicate(order, timeout=place.patience_s)
+            said, _ = process.communicate("\n" if order is not None else None, place.patience_s)
         except subprocess.TimeoutExpired:
             os.killpg(process.pid, signal.SIGKILL)
         seconds = time.perf_counter() - begun

@@ -1,6 +1,7 @@
 """One run of a client in Python, in a process of its own: `python -m bench.transfer.puller KIND`.
 
-Says that it is ready, reads its order (a JSON object) from standard input, fetches, and prints the
+Says that it is awake, reads its order (a JSON object, a line) from standard input, prepares what it
+is told of the files, says that it is ready, waits for a further line, fetches, and prints the
 processor seconds that it and its children used.
 """
 
@@ -21,17 +22,8 @@ from uploaderd.station.connection import connect
 from uploaderd.station.transfer import Fetched, Limits, Verification, Wanted, fetch
 
 
-def ours(order: dict[str, Any], verification: Verification, *, by_ssh: bool) -> None:
-    """Our engine: every file hashed, made durable, named; in a process as a worker is."""
-    memory.settle()
-    access = Access(
-        host="127.0.0.1",
-        port=order["port"],
-        user=order["user"],
-        key_file=Path(order["key_file"]),
-        host_key_policy="insecure",
-        legacy=by_ssh,
-    )
+def listed(order: dict[str, Any]) -> list[Wanted]:
+    """The files with their sizes and times, as an agent's index has them."""
     with os.scandir(order["there"]) as entries:
         wanted = [
             Wanted(
@@ -42,7 +34,21 @@ def ours(order: dict[str, Any], verification: Verification, *, by_ssh: bool) -> 
             )
             for entry in entries
         ]
-    wanted.sort(key=lambda one: one.remote_path)
+    return sorted(wanted, key=lambda one: one.remote_path)
+
+
+def ours(
+    order: dict[str, Any], wanted: list[Wanted], verification: Verification, *, by_ssh: bool
+) -> None:
+    """Our engine: every file hashed, made durable, named."""
+    access = Access(
+        host="127.0.0.1",
+        port=order["port"],
+        user=order["user"],
+        key_file=Path(order["key_file"]),
+        host_key_policy="insecure",
+        legacy=by_ssh,
+    )
     with connect(access) as connection:
         for outcome in fetch(connection, wanted, Limits(verification=verification)):
             assert isinstance(outcome, Fetched), outcome
@@ -66,17 +72,22 @@ def paramiko_get(order: dict[str, Any]) -> None:
 
 
 def main() -> None:
-    """Fetches once."""
+    """Fetches once, in a process that is set up as a worker is."""
+    print("awake", flush=True)
+    order = json.loads(sys.stdin.readline())
+    wanted = listed(order)
+    memory.spare()
+    memory.settle()
     print("ready", flush=True)
-    order = json.load(sys.stdin)
+    sys.stdin.readline()
     before = _cpu_s()
     match sys.argv[1]:
         case "paramiko-get":
             paramiko_get(order)
         case "ours-remote-hash":
-            ours(order, "remote_hash", by_ssh=False)
+            ours(order, wanted, "remote_hash", by_ssh=False)
         case kind:
-            ours(order, "size", by_ssh=kind == "ours-by-ssh")
+            ours(order, wanted, "size", by_ssh=kind == "ours-by-ssh")
     print(json.dumps({"cpu_s": _cpu_s() - before}))
 
 

@@ -1,8 +1,9 @@
 """Makes complete files durable beside the reading of further ones: verify, sync, name.
 
-One thread takes a group of files through all the small steps, for two would only take turns at
-the interpreter; while it writes one group, a second thread waits for the disk and the station's
-hashes on behalf of the group before.
+One thread takes the files through all the small steps, for two would only take turns at the
+interpreter: in each turn it writes a group and names the one before. A second thread waits
+meanwhile: for the disk, which takes the bytes of one group and the names of the one before it
+together, and for the station's hashes. Whatever has its name on the disk is told of.
 """
 
 from __future__ import annotations
@@ -29,14 +30,28 @@ MOST_OPEN = 256
 PROGRESS_S = 1.0
 
 
-@dataclass(frozen=True)
+@dataclass(eq=False)
 class UnderWay:
-    """A group that is written, and waits for the disk and for the station's hashes."""
+    """A group that was written, and later named."""
 
     batch: Sequence[Complete]
     files: Sequence[Placing]
     group: Group
-    hashes: Future[list[str | None]]
+    hashes: Sequence[str | None] = ()
+    """What the station says of each, as far as it was asked and has answered."""
+
+    def let_go(self) -> None:
+        """Closes its files and folders; a later transfer goes on with what has no name."""
+        _keep(self.batch)
+        self.group.close()
+
+
+@dataclass(frozen=True)
+class Turn:
+    """What the second thread waits for: the bytes of a group, and names of the one before it."""
+
+    written: UnderWay | None
+    done: Future[None]
 
 
 class Finisher:
@@ -104,15 +119,16 @@ class Finisher:
         self._work_done.result()
 
     def _work(self) -> None:
-        under_way: UnderWay | None = None
+        turn: Turn | None = None
         last = False
-        while not last or under_way is not None:
-            batch = self._next_batch(patient=under_way is None)
+        while not last or turn is not None:
+            batch = self._next_batch(patient=turn is None)
             last = last or batch == []
-            begun = self._begin(batch) if batch else None
-            if under_way is not None:
-                self._end(under_way)
-            under_way = begun
+            written = self._write(batch) if batch else None
+            named = self._name(turn) if turn is not None else None
+            turn = None
+            if written is not None or named is not None:
+                turn = Turn(written, self._threads.submit(self._wait, written, named))
 
     def _next_batch(self, *, patient: bool) -> list[Complete] | None:
         """The next group; None if there is none just now, and we are not patient."""
@@ -120,22 +136,36 @@ class Finisher:
             return self._tasks.get(block=patient)
         return None
 
-    def _begin(self, batch: Sequence[Complete]) -> UnderWay | None:
-        """Writes a group, and lets it be brought to the disk."""
+    def _write(self, batch: Sequence[Complete]) -> UnderWay | None:
+        """Writes a group, unless no more can be finished."""
         if self.failure is not None:
             _keep(batch)
             return None
         files = [Placing(one.part, _mtime_ns(one)) for one in batch]
         group = Group(files)
         group.write()
-        return UnderWay(batch, files, group, self._threads.submit(self._wait_for, batch, group))
+        return UnderWay(batch, files, group)
 
-    def _wait_for(self, batch: Sequence[Complete], group: Group) -> list[str | None]:
+    def _wait(self, written: UnderWay | None, named: UnderWay | None) -> None:
         """In the second thread: the disk, and the hashes as far as the station gives them.
 
-        Raises StationUnreachable when the connection breaks.
+        Raises RepositoryError if the names cannot be made durable, StationUnreachable when the
+        connection breaks.
         """
-        group.sync()
+        try:
+            if written is not None:
+                written.group.sync(named.group if named is not None else None)
+            elif named is not None:
+                named.group.sync_names()
+            if named is not None:
+                self._tell(named)
+        finally:
+            if named is not None:
+                named.let_go()
+        if written is not None:
+            written.hashes = self._hashes(written.batch)
+
+    def _hashes(self, batch: Sequence[Complete]) -> list[str | None]:
         hashes = [one.remote_hash for one in batch]
         if self._limits.verification == "remote_hash":
             unknown = [one for one in batch if one.remote_hash is None]
@@ -143,25 +173,32 @@ class Finisher:
             hashes = [next(asked) if known is None else known for known in hashes]
         return hashes
 
-    def _end(self, under_way: UnderWay) -> None:
-        """Compares, gives the names, and tells."""
-        batch, files = under_way.batch, under_way.files
+    def _name(self, turn: Turn) -> UnderWay | None:
+        """Compares, and gives the names, once the bytes are on the disk."""
+        written = turn.written
         try:
-            hashes = under_way.hashes.result()
-            for complete, remote, file in zip(batch, hashes, files, strict=True):
-                if remote is not None:
-                    file.attempt(self._check, complete, remote)
-            under_way.group.name()
+            turn.done.result()
         except UploaderError as error:
             self.failure = error
-            _keep(batch)
-            return
-        finally:
-            under_way.group.close()
-        told = [self._told_of(*each) for each in zip(batch, hashes, files, strict=True)]
+            if written is not None:
+                written.let_go()
+            return None
+        if written is not None:
+            for complete, remote, file in zip(
+                written.batch, written.hashes, written.files, strict=True
+            ):
+                if remote is not None:
+                    file.attempt(self._check, complete, remote)
+            written.group.name()
+        return written
+
+    def _tell(self, named: UnderWay) -> None:
+        """Gives out what became of a group, once its names are on the disk."""
+        each = zip(named.batch, named.hashes, named.files, strict=True)
+        told = [self._told_of(*one) for one in each]
         outcomes = [outcome for outcome in told if outcome is not None]
-        held = sum(one.part.held for one in batch)
-        opened = sum(isinstance(one.part, PartFile) for one in batch)
+        held = sum(one.part.held for one in named.batch)
+        opened = sum(isinstance(one.part, PartFile) for one in named.batch)
         self._outcomes.put((outcomes, held, opened))
 
     def _check(self, complete: Complete, remote: str) -> None:

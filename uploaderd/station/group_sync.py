@@ -2,8 +2,9 @@
 
 One `syncfs` costs the journal one commit, but waits for whatever else is unwritten on that file
 system: beside somebody who writes gigabytes it is the dearer way. What each way has cost lately
-decides. It counts for nothing if it fails, or where it is not to be trusted: each file is then
-asked for its own bytes, and answers for them.
+decides. It brings the names along that other files were given just before. It counts for nothing if
+it fails, or where it is not to be trusted: each file is then asked for its own bytes, and answers
+for them.
 """
 
 from __future__ import annotations
@@ -84,32 +85,44 @@ class Folders:
 
     def sync_names(self) -> None:
         """Makes the names in all its folders durable; raises OSError."""
+        crash_points.reached("folder-synced:before")
         for handle in self._folders.values():
             os.fsync(handle)
+        crash_points.reached("folder-synced:after")
 
-    def sync(self, files: Sequence[int]) -> list[OSError | None]:
+    def sync(
+        self, files: Sequence[int], named: Folders | None = None
+    ) -> tuple[list[OSError | None], bool]:
         """Brings to the disk files that were written since their folders were asked for.
 
-        Gives for each what went wrong with it.
+        Gives for each what went wrong with it, and whether all names that were given in the folders
+        of `named` are on the disk, too.
         """
         if len(files) > SYNCS_AT_ONCE and COSTS.together_pays():
             begun = time.monotonic()
-            done = self._sync_file_systems()
+            done = self._sync_file_systems(named)
             COSTS.went_together((time.monotonic() - begun) / len(files))
             if done:
-                return [None] * len(files)
-        return sync_each(files)
+                return [None] * len(files), named is not None
+        return sync_each(files), False
 
-    def _sync_file_systems(self) -> bool:
-        """Whether everything that was written on them is on the disk."""
+    def _sync_file_systems(self, named: Folders | None) -> bool:
+        """Whether all that was written on them, and on those of the names, is on the disk."""
+        names = named._folders.values() if named is not None else ()
         try:
-            one_each = {os.fstat(handle).st_dev: handle for handle in self._folders.values()}
+            # Our own folders come last: they were opened before our files were written.
+            handles = (*names, *self._folders.values())
+            one_each = {os.fstat(handle).st_dev: handle for handle in handles}
             if not all(map(durable.syncs_file_systems, one_each.values())):
                 return False
             crash_points.reached("bytes-synced:before")
+            if named is not None:
+                crash_points.reached("folder-synced:before")
             for handle in one_each.values():
                 durable.sync_file_system(handle)
             crash_points.reached("bytes-synced:after")
+            if named is not None:
+                crash_points.reached("folder-synced:after")
         except OSError as error:
             LOG.warning("A file system could not be synced as a whole: %s.", error)
             return False

@@ -1,7 +1,8 @@
 """Brings a group of complete files to the disk, and then to their names.
 
 All bytes are on the disk before the first file gets its name, and all names are before anybody
-hears of them. What goes wrong with a file is noted with it, and the others go on.
+hears of them; the names of one group may get there along with the bytes of the next. What goes
+wrong with a file is noted with it, and the others go on.
 """
 
 from __future__ import annotations
@@ -10,7 +11,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import ParamSpec
 
-from uploaderd import crash_points
 from uploaderd.errors import RemoteFileError, RepositoryError
 from uploaderd.station.group_sync import Folders, sync_each
 from uploaderd.station.part_file import PartFile, not_written
@@ -48,28 +48,34 @@ class Group:
         for one in self._files:
             one.attempt(one.part.write_out, self._folders.opened, one.mtime_ns)
 
-    def sync(self) -> None:
-        """Brings all bytes to the disk; takes long, and nothing of the interpreter."""
+    def sync(self, named: Group | None = None) -> None:
+        """Brings all bytes to the disk; takes long, and nothing of the interpreter.
+
+        Along with them the names of another group. Raises RepositoryError if those cannot be made
+        durable.
+        """
         sound = [one for one in self._files if one.error is None]
         small = [one for one in sound if isinstance(one.part, SmallFile)]
         large = [one for one in sound if isinstance(one.part, PartFile)]
-        _note(small, self._folders.sync([one.part.handle for one in small]))
+        names = named._folders if named is not None else None
+        errors, with_names = self._folders.sync([one.part.handle for one in small], names)
+        _note(small, errors)
         # Their first bytes were written before their folders were opened.
         _note(large, sync_each([one.part.handle for one in large]))
+        if named is not None and not with_names:
+            named.sync_names()
 
     def name(self) -> None:
-        """Gives each file its name.
-
-        Raises RepositoryError if the names cannot be made durable.
-        """
+        """Gives each file its name, which is still to be brought to the disk."""
         for one in self._files:
             one.attempt(one.part.place)
-        crash_points.reached("folder-synced:before")
+
+    def sync_names(self) -> None:
+        """Brings the names to the disk; raises RepositoryError if they cannot be made durable."""
         try:
             self._folders.sync_names()
         except OSError as error:
             raise not_written(self._files[0].part.target.parent, error) from error
-        crash_points.reached("folder-synced:after")
 
     def close(self) -> None:
         """Lets go of the folders; to be called on every path."""

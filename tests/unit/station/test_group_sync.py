@@ -28,6 +28,7 @@ def place(files: list[Placing]) -> None:
         group.write()
         group.sync()
         group.name()
+        group.sync_names()
     finally:
         group.close()
 
@@ -86,6 +87,43 @@ def test_a_group_is_written_then_synced_then_named_then_its_folder_synced(
     assert sorted(path.read_bytes() for path in tmp_path.iterdir()) == sorted(
         b"%d" % number for number in range(MANY)
     )
+
+
+def after_a_named_one(folder: Path) -> tuple[Group, Group]:
+    """A group that is written, and one whose files have their names, in folders of their own."""
+    (folder / "before").mkdir()
+    (folder / "after").mkdir()
+    named = Group(small_files(folder / "before", MANY))
+    named.write()
+    named.sync()
+    named.name()
+    written = Group(small_files(folder / "after", MANY))
+    written.write()
+    return written, named
+
+
+def test_names_get_to_the_disk_with_the_next_groups_bytes(tmp_path: Path, steps: list[str]) -> None:
+    written, named = after_a_named_one(tmp_path)
+    steps.clear()
+    written.sync(named)
+    assert steps == ["sync_file_system"]
+    written.close()
+    named.close()
+
+
+def test_names_are_synced_by_their_folder_where_bytes_are_file_by_file(
+    tmp_path: Path, steps: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written, named = after_a_named_one(tmp_path)
+    monkeypatch.setattr(durable, "sync_file_system", refused)
+    steps.clear()
+    written.sync(named)
+    assert runs(steps) == [("fsync", MANY + 1)]
+    monkeypatch.setattr(os, "fsync", refused)
+    with pytest.raises(RepositoryError, match="before"):
+        written.sync(named)
+    written.close()
+    named.close()
 
 
 def test_a_small_group_is_synced_file_by_file(tmp_path: Path, steps: list[str]) -> None:
