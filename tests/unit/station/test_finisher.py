@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import time
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -25,6 +25,8 @@ class Hashes:
     def __init__(self) -> None:
         self.asked = 0
         self.gone_after: int | None = None
+        self.all_there = threading.Event()
+        """No group is written before all wait for it."""
 
     def remote_hashes(self, files: list[Complete]) -> list[str | None]:
         """None for each."""
@@ -44,13 +46,13 @@ def station() -> Hashes:
 
 
 @pytest.fixture
-def steps(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+def steps(station: Hashes, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """What groups go through, in order; each has a number."""
     taken: list[str] = []
-    numbers: dict[int, int] = {}
+    numbers: dict[Group, int] = {}
 
     def number(group: Group) -> int:
-        return numbers.setdefault(id(group), len(numbers))
+        return numbers.setdefault(group, len(numbers))
 
     write, sync, name, sync_names = Group.write, Group.sync, Group.name, Group.sync_names
 
@@ -62,13 +64,15 @@ def steps(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         return step_noted
 
     def sync_noted(group: Group, named: Group | None = None) -> None:
-        # Slow enough that the next group is there when it ends.
-        time.sleep(0.05)
         sync(group, named)
         with_names = f" names {number(named)}" if named is not None else ""
         taken.append(f"sync {number(group)}{with_names}")
 
-    monkeypatch.setattr(Group, "write", noted("write", write))
+    def write_noted(group: Group) -> None:
+        station.all_there.wait(60)
+        noted("write", write)(group)
+
+    monkeypatch.setattr(Group, "write", write_noted)
     monkeypatch.setattr(Group, "sync", sync_noted)
     monkeypatch.setattr(Group, "name", noted("name", name))
     monkeypatch.setattr(Group, "sync_names", noted("names", sync_names))
@@ -88,6 +92,7 @@ def finish(
     finisher = Finisher(station, Limits())  # type: ignore[arg-type] # all that it asks for
     for number in range(groups * GROUP):
         finisher.take(complete(folder, number))
+    station.all_there.set()
     finisher.stop(lambda: None)
     return list(finisher.done()), finisher.failure
 
