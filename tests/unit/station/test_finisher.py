@@ -8,8 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from uploaderd import durable
 from uploaderd.errors import RepositoryError, StationUnreachable, UploaderError
 from uploaderd.station import finisher as module
+from uploaderd.station import group_sync
 from uploaderd.station.finisher import Finisher
 from uploaderd.station.outcome import Limits, Outcome, Wanted
 from uploaderd.station.placing import Group
@@ -77,6 +79,10 @@ def steps(station: Hashes, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     monkeypatch.setattr(Group, "name", noted("name", name))
     monkeypatch.setattr(Group, "sync_names", noted("names", sync_names))
     monkeypatch.setattr(module, "LARGEST_GROUP", GROUP)
+    # Groups go by one `syncfs`, whatever this file system is and has cost lately.
+    monkeypatch.setattr(group_sync, "COSTS", group_sync.Costs())
+    monkeypatch.setattr(durable, "syncs_file_systems", lambda _handle: True)
+    monkeypatch.setattr(durable, "sync_file_system", lambda _handle: None)
     return taken
 
 
