@@ -110,8 +110,8 @@ class Folders:
         """Whether all that was written on them, and on those of the names, is on the disk."""
         names = named._folders.values() if named is not None else ()
         try:
-            # Our own folders come last: they were opened before our files were written.
-            handles = (*names, *self._folders.values())
+            # The last one counts: our first folder was open before any of our files was written.
+            handles = (*names, *reversed(self._folders.values()))
             one_each = {os.fstat(handle).st_dev: handle for handle in handles}
             if not all(map(durable.syncs_file_systems, one_each.values())):
                 return False

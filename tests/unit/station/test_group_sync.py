@@ -111,6 +111,21 @@ def test_names_get_to_the_disk_with_the_next_groups_bytes(tmp_path: Path, steps:
     named.close()
 
 
+def test_errors_are_told_since_the_first_folder_was_opened(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+    monkeypatch.setattr(durable, "syncs_file_systems", lambda _handle: True)
+    monkeypatch.setattr(
+        durable,
+        "sync_file_system",
+        lambda handle: asked.append(str(Path(f"/proc/self/fd/{handle}").readlink())),
+    )
+    files = [one for name in ("first", "second") for one in small_files(tmp_path / name, MANY)]
+    place(files)
+    assert asked == [str(tmp_path / "first")]
+
+
 def test_names_are_synced_by_their_folder_where_bytes_are_file_by_file(
     tmp_path: Path, steps: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
