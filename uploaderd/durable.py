@@ -10,9 +10,10 @@ from pathlib import Path
 
 TOLD_SINCE = (5, 8)
 """From this Linux on, `syncfs` tells of bytes that could not be written (syncfs(2))."""
-KNOWN_FILE_SYSTEMS = {0xEF53, 0x58465342, 0x9123683E, 0xF2F52010, 0x01021994}
-"""ext4, XFS, btrfs, F2FS and tmpfs, by the magic number of statfs(2). Others are not trusted: FUSE
-and overlays hand a `syncfs` on, or do not."""
+ON_A_DISK = {0xEF53, 0x58465342, 0x9123683E, 0xF2F52010}
+"""ext4, XFS, btrfs and F2FS, by the magic number of statfs(2)."""
+KNOWN_FILE_SYSTEMS = ON_A_DISK | {0x01021994}
+"""With tmpfs. Others are not trusted: FUSE and overlays hand a `syncfs` on, or do not."""
 
 
 def sync_folder(folder: Path) -> None:
@@ -37,10 +38,19 @@ def syncs_file_systems(handle: int) -> bool:
     """Whether `sync_file_system` says the truth of the file system of an open file."""
     if not (kernel_tells(os.uname().release) and hasattr(_libc(), "syncfs")):
         return False
+    return _file_system(handle) in KNOWN_FILE_SYSTEMS
+
+
+def is_on_a_disk(handle: int) -> bool:
+    """Whether an open file lies on a file system of a disk of this machine; raises OSError."""
+    return _file_system(handle) in ON_A_DISK
+
+
+def _file_system(handle: int) -> int:
     about = (ctypes.c_long * 32)()
     if _libc().fstatfs(handle, about):
         _raise_errno()
-    return about[0] in KNOWN_FILE_SYSTEMS
+    return about[0]
 
 
 def kernel_tells(release: str) -> bool:

@@ -18,6 +18,8 @@ from pathlib import Path
 
 from uploaderd import crash_points
 from uploaderd.errors import RemoteFileError, RepositoryError
+from uploaderd.station.digest import Digest
+from uploaderd.station.piece_writer import PieceWriter, writer
 
 CHECKPOINT = 8 << 20
 WORTH_A_RECORD = 1 << 20
@@ -27,30 +29,6 @@ _OF_THIS_FILE = {errno.ENAMETOOLONG, errno.EISDIR, errno.ENOTDIR, errno.ELOOP, e
 
 class TargetError(RepositoryError):
     """This target cannot be written; others may."""
-
-
-class Digest:
-    """SHA-256 over pieces that may come out of order."""
-
-    def __init__(self) -> None:
-        self.position = 0
-        self._sha256 = hashlib.sha256()
-        self._early: dict[int, bytes] = {}
-
-    def write(self, offset: int, data: memoryview) -> None:
-        """Takes a piece; one that is too early is kept until its turn."""
-        if offset != self.position:
-            self._early[offset] = bytes(data)
-            return
-        self._sha256.update(data)
-        self.position += len(data)
-        while self._early and (later := self._early.pop(self.position, None)) is not None:
-            self._sha256.update(later)
-            self.position += len(later)
-
-    def hexdigest(self) -> str:
-        """Digest of the `position` bytes from the beginning."""
-        return self._sha256.hexdigest()
 
 
 class PartFile:
@@ -65,6 +43,9 @@ class PartFile:
         self.size = self.mtime = 0
         self.digest = Digest()
         self._recorded = 0
+        self._to_record: tuple[int, str] | None = None
+        """What is there, and was not with the kernel yet when it became worth a record."""
+        self._writer: PieceWriter | None = None
         try:
             # Fresh: made just now, and not by an earlier transfer.
             self._file, self._fresh = _opened(self.path)
@@ -143,14 +124,24 @@ class PartFile:
     def write(self, offset: int, data: memoryview) -> None:
         """Writes a piece at its place; raises RepositoryError if the disk does not take it."""
         try:
-            done = os.pwrite(self._file, data, offset)
-            while done < len(data):
-                done += os.pwrite(self._file, data[done:], offset + done)
+            if self._writer is None:
+                self._writer = writer(self._file, self.size)
+            self._writer.write(offset, data)
             self.digest.write(offset, data)
-            if self.digest.position - self._recorded >= CHECKPOINT:
-                self.checkpoint()
+            if self.digest.position == self.size:
+                self._writer.finish()
+            elif self.digest.position - self._recorded >= CHECKPOINT:
+                self._checkpoint(self._writer.written)
         except OSError as error:
             raise not_written(self.path, error) from error
+
+    def _checkpoint(self, written: int) -> None:
+        """Records what is there, once all of it is with the kernel."""
+        if self._to_record is None:
+            self._to_record = self._progress()
+        if self._to_record[0] <= written:
+            self._write_record(*self._to_record)
+            self._to_record = None
 
     def write_whole(self, content: bytes, mtime_ns: int) -> None:
         """Writes all there is, whose digest the caller knows; raises RepositoryError."""
@@ -184,17 +175,14 @@ class PartFile:
             raise not_written(self.path, error) from error
         return digest.hexdigest()
 
-    def checkpoint(self) -> None:
-        """Writes the record of what is there."""
-        progress = {"offset": self.digest.position, "sha256": self.digest.hexdigest()}
+    def _progress(self) -> tuple[int, str]:
+        return self.digest.position, self.digest.hexdigest()
+
+    def _write_record(self, offset: int, sha256: str) -> None:
         fresh = Path(self._record + ".new")
-        fresh.write_text(json.dumps(self._identity() | progress))
+        fresh.write_text(json.dumps(self._identity() | {"offset": offset, "sha256": sha256}))
         fresh.replace(self._record)
-        # Begins to write back what came since, so that the last sync has little to wait for. What
-        # is not written yet stays in memory, whatever the name of the advice.
-        since = self.digest.position - self._recorded
-        os.posix_fadvise(self._file, self._recorded, since, os.POSIX_FADV_DONTNEED)
-        self._recorded = self.digest.position
+        self._recorded = offset
 
     @property
     def handle(self) -> int:
@@ -233,8 +221,10 @@ class PartFile:
             # It has its name.
             return
         try:
+            if self._writer is not None:
+                self._writer.finish()
             if self.digest.position >= WORTH_A_RECORD:
-                self.checkpoint()
+                self._write_record(*self._progress())
         except OSError:
             # On a full disk an older record is as true as it was.
             pass
@@ -248,6 +238,9 @@ class PartFile:
         """Removes it, unless it has its name."""
         if self._file < 0:
             return
+        with contextlib.suppress(OSError):
+            if self._writer is not None:
+                self._writer.finish()
         with contextlib.suppress(OSError):
             _unlink(self.path)
             _unlink(self._record)

@@ -7,8 +7,9 @@ from dataclasses import dataclass, field
 
 from uploaderd.errors import RemoteFileError, UploaderError
 from uploaderd.station import sftp_wire as wire
+from uploaderd.station.digest import Digest
 from uploaderd.station.outcome import Wanted
-from uploaderd.station.part_file import WORTH_A_RECORD, Digest, PartFile
+from uploaderd.station.part_file import WORTH_A_RECORD, PartFile
 from uploaderd.station.small_file import SmallFile
 
 

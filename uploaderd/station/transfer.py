@@ -13,6 +13,7 @@ from uploaderd.station.budget import COMPLETE, IN_FLIGHT, OPEN_FILES
 from uploaderd.station.connection import Connection
 from uploaderd.station.finisher import Finisher
 from uploaderd.station.outcome import Fetched, Limits, Outcome, Refused, Verification, Wanted
+from uploaderd.station.piece_writer import BLOCKS
 from uploaderd.station.reading import Complete
 from uploaderd.station.sftp_engine import Engine
 from uploaderd.station.verification import Verifier
@@ -52,7 +53,7 @@ def fetch(
     finisher = Finisher(verifier, limits)
     failure: UploaderError | None = None
     with contextlib.ExitStack() as stack:
-        for budget in (IN_FLIGHT, COMPLETE, OPEN_FILES):
+        for budget in (IN_FLIGHT, COMPLETE, OPEN_FILES, BLOCKS):
             stack.enter_context(budget.shared())
         archives = Archives(connection, verifier, limits, stall_s)
         engine = Engine(connection.open_sftp, limits, stall_s, verifier.prefix_matches, progress)

@@ -21,6 +21,7 @@ from tests.integration.station.test_transfer import (
     wanted,
 )
 from uploaderd.errors import StationUnreachable
+from uploaderd.station import piece_writer
 from uploaderd.station.access import Access, Timeouts
 from uploaderd.station.connection import connect
 from uploaderd.station.transfer import Limits, Outcome, Wanted, fetch
@@ -65,7 +66,7 @@ LONG = (pytest.mark.slow, pytest.mark.timeout(900))
     "cuts", [40, *(pytest.param(250, marks=LONG, id=f"{part}-of-4") for part in range(1, 5))]
 )
 def test_cuts_at_random_bytes_and_times_lose_nothing(
-    access: Access, tmp_path: Path, cuts: int
+    access: Access, tmp_path: Path, cuts: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Each cut leaves files whole or not there; what came is never asked for again."""
     chance = random.Random()
@@ -80,6 +81,8 @@ def test_cuts_at_random_bytes_and_times_lose_nothing(
                 path.unlink()
         if chance.random() < 0.5:
             left = [seen(one) for one in left]
+        # Past the page cache, or through it.
+        monkeypatch.setattr(piece_writer, "LARGE", chance.choice([1 << 20, 16 << 20]))
         assert_same(cut_while_fetching(access, left, chance))
     last: list[Outcome] = []
     left = [one for one in asked if not one.target.exists()]

@@ -16,8 +16,8 @@ import pytest
 from tests.unit.station.test_group_sync import place
 from uploaderd.errors import RemoteFileError, StationUnreachable
 from uploaderd.station import sftp_wire as wire
+from uploaderd.station.digest import Digest
 from uploaderd.station.outcome import Limits, Refused, Wanted
-from uploaderd.station.part_file import Digest
 from uploaderd.station.placing import Placing
 from uploaderd.station.reading import Complete
 from uploaderd.station.sftp_engine import Engine
